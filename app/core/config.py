@@ -1,0 +1,59 @@
+"""Settings: every `INKLING_…` variable, its default and its meaning. The README's table is checked against this."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from app.core.errors import StartError
+
+
+class Settings(BaseSettings):
+    """Read from the environment, `INKLING_` in front of the name in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix="INKLING_", extra="ignore")
+
+    host: str = Field("127.0.0.1", description="Address the service listens on")
+    port: int = Field(8000, ge=0, le=65535, description="Port the service listens on; 0 takes a free one")
+    data_dir: Path = Field(
+        Path("data"), description="Folder of everything that is kept: database, data sets, models, runs"
+    )
+    database_url: str = Field("", description="SQLAlchemy URL of the database; empty: SQLite in the data folder")
+    cors_origins: Annotated[list[str], NoDecode] = Field(
+        [], description="Origins, separated by commas, whose pages may call the service; `*` allows all"
+    )
+    queue_size: int = Field(256, ge=1, description="Answers that may wait; above this a request gets 429")
+    deadline_seconds: float = Field(10.0, gt=0, description="Longest an answer may take; above this a request gets 504")
+    max_body_bytes: int = Field(
+        2 * 1024 * 1024, ge=1024, description="Largest JSON body; above this a request gets 413"
+    )
+    reload_seconds: float = Field(0.25, gt=0, description="How often a change of the active version is looked for")
+    checkpoint_seconds: float = Field(5.0, gt=0, description="Time between two checkpoints of a running job")
+    max_queued: int = Field(100, ge=1, description="Jobs that may wait; above this POST /train gets 429")
+    log_level: str = Field("info", description="debug, info, warning or error")
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return [origin.strip() for origin in value.split(",") if origin.strip()] if isinstance(value, str) else value
+
+    @property
+    def database(self) -> str:
+        return self.database_url or f"sqlite:///{(self.data_dir / 'inkling.db').resolve()}"
+
+    def make_data_dir(self) -> Path:
+        """Make the data folder and see that it can be written. Raises StartError saying what to do."""
+        folder = self.data_dir.resolve()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            probe = folder / f".write-test-{os.getpid()}"
+            probe.write_bytes(b"x")
+            probe.unlink()
+        except OSError as error:
+            raise StartError(
+                f"the data folder {folder} cannot be written ({error.strerror}); "
+                "make it writable for this user, or set INKLING_DATA_DIR to a folder that is"
+            ) from error
+        return folder

@@ -1,0 +1,197 @@
+"""What can go wrong, and the one place where it becomes an RFC 9457 problem document.
+
+ServiceError
+├── NotFound          404   no such thing; the detail names what there is
+├── NotAcceptable     406   nothing in Accept can be made
+├── Conflict          409   the thing is in the wrong state
+├── TooLarge          413
+├── UnsupportedMedia  415
+├── Invalid           422   a bad value; pointer to the field
+├── Busy              429   a bounded queue is full; try again later
+├── NotReady          503   starting or stopping
+├── DeadlinePassed    504
+└── VolumeFull        507
+StartError                  the service cannot start: printed, exit code 1
+"""
+
+import errno
+import json
+from collections.abc import Mapping
+from http.client import responses
+from typing import Any, ClassVar
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from sqlalchemy.exc import DBAPIError
+from starlette.exceptions import HTTPException
+
+from app.core.telemetry import request_id
+
+VOLUME_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+class ServiceError(Exception):
+    """Base of what a service may raise; never raised itself."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal"
+
+    def __init__(
+        self, detail: str, *, pointer: str | None = None, retry_after: int | None = None, code: str | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.detail, self.pointer, self.retry_after = detail, pointer, retry_after
+        self.problem_code = code or self.code
+
+
+class NotFound(ServiceError):
+    status, code = 404, "not_found"
+
+
+class NotAcceptable(ServiceError):
+    status, code = 406, "not_acceptable"
+
+
+class Conflict(ServiceError):
+    status, code = 409, "conflict"
+
+
+class TooLarge(ServiceError):
+    status, code = 413, "too_large"
+
+
+class UnsupportedMedia(ServiceError):
+    status, code = 415, "unsupported_media_type"
+
+
+class Invalid(ServiceError):
+    status, code = 422, "invalid"
+
+
+class Busy(ServiceError):
+    status, code = 429, "busy"
+
+
+class NotReady(ServiceError):
+    status, code = 503, "not_ready"
+
+
+class DeadlinePassed(ServiceError):
+    status, code = 504, "deadline_passed"
+
+
+class VolumeFull(ServiceError):
+    status, code = 507, "volume_full"
+
+
+class StartError(Exception):
+    """The service cannot start; the message says what to do."""
+
+
+def problem(
+    status: int,
+    detail: str,
+    instance: str,
+    code: str,
+    errors: list[dict[str, str]] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """An `application/problem+json` response."""
+    title = responses.get(status, "Error")
+    body: dict[str, Any] = {
+        "type": f"urn:inkling:problem:{code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "instance": instance,
+        "code": code,
+    }
+    if errors:
+        body["errors"] = errors
+    content = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+    return Response(content, status, dict(headers or {}), media_type="application/problem+json")
+
+
+def field_errors(
+    error: ValidationError | RequestValidationError, under: tuple[str | int, ...] = ()
+) -> list[dict[str, str]]:
+    """Pydantic's errors as JSON pointers and sentences."""
+    found = []
+    for item in error.errors():
+        loc = [*under, *(part for part in item["loc"] if part != "body")]
+        found.append({"pointer": "/" + "/".join(_escape(part) for part in loc), "detail": str(item["msg"])})
+    return found
+
+
+def _escape(part: str | int) -> str:
+    return str(part).replace("~", "~0").replace("/", "~1")
+
+
+def invalid_fields(error: ValidationError, under: tuple[str | int, ...]) -> "InvalidFields":
+    return InvalidFields(field_errors(error, under))
+
+
+class InvalidFields(Invalid):
+    """Several bad values at once, each with its pointer."""
+
+    def __init__(self, errors: list[dict[str, str]]) -> None:
+        super().__init__("; ".join(f"{e['pointer']}: {e['detail']}" for e in errors))
+        self.errors = errors
+
+
+def install(app: FastAPI) -> None:
+    """Register the handlers that turn every error into a problem document."""
+
+    @app.exception_handler(ServiceError)
+    async def on_service_error(request: Request, error: ServiceError) -> Response:
+        errors = getattr(error, "errors", None)
+        if errors is None and error.pointer is not None:
+            errors = [{"pointer": error.pointer, "detail": error.detail}]
+        headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+        return problem(error.status, error.detail, request.url.path, error.problem_code, errors, headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def on_bad_request(request: Request, error: RequestValidationError) -> Response:
+        sent = request.headers.get("content-type", "").split(";")[0].strip().lower()
+        if request.method in ("POST", "PUT") and sent not in ("application/json", "") and not sent.endswith("+json"):
+            detail = f"the body is {sent!r}; send JSON with the header Content-Type: application/json"
+            return problem(415, detail, request.url.path, UnsupportedMedia.code)
+        errors = field_errors(error)
+        detail = "; ".join(f"{e['pointer']}: {e['detail']}" for e in errors)
+        return problem(422, detail, request.url.path, Invalid.code, errors)
+
+    @app.exception_handler(HTTPException)
+    async def on_http(request: Request, error: HTTPException) -> Response:
+        codes = {404: "not_found", 405: "method_not_allowed", 413: TooLarge.code}
+        detail = str(error.detail)
+        if error.status_code == 404:
+            detail = f"there is nothing at {request.url.path}; /docs lists what there is"
+        elif error.status_code == 405:
+            allowed = (error.headers or {}).get("Allow", "another method")
+            detail = f"{request.method} is not answered at {request.url.path}; use {allowed}"
+        elif error.status_code == 413:
+            detail = f"the body is larger than {app.max_body_size:,} bytes"
+        code = codes.get(error.status_code, "error")
+        return problem(error.status_code, detail, request.url.path, code, None, error.headers)
+
+    @app.exception_handler(DBAPIError)
+    async def on_database(request: Request, error: DBAPIError) -> Response:
+        reason = str(error.orig).lower()
+        if "full" in reason or "readonly" in reason or "disk i/o" in reason:
+            detail = f"the data folder cannot be written ({error.orig}); free space there or make it writable"
+            return problem(507, detail, request.url.path, VolumeFull.code)
+        return problem(503, "the database does not answer", request.url.path, "database", None, {"Retry-After": "2"})
+
+    @app.exception_handler(OSError)
+    async def on_volume(request: Request, error: OSError) -> Response:
+        if error.errno not in VOLUME_ERRORS:
+            return await on_bug(request, error)
+        detail = f"the data folder cannot be used ({error.strerror or error}); free space there or make it writable"
+        return problem(507, detail, request.url.path, VolumeFull.code)
+
+    @app.exception_handler(Exception)
+    async def on_bug(request: Request, error: Exception) -> Response:
+        detail = "something went wrong here; the service's log has the cause under this request's X-Request-Id"
+        # This handler stands outside the middleware that adds the id to every other answer.
+        return problem(500, detail, request.url.path, "internal", None, {"X-Request-Id": request_id.get()})

@@ -1,0 +1,106 @@
+"""The tables. A change here needs a migration in `app/migrations/versions` (a test compares the two)."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, TypeDecorator
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A time in UTC; SQLite would forget the zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value.astimezone(UTC) if value else None
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value.replace(tzinfo=UTC) if value and value.tzinfo is None else value
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Base(DeclarativeBase):
+    type_annotation_map = {datetime: UtcDateTime, dict[str, Any]: JSON}
+
+
+class Job(Base):
+    """A training that was asked for, from `queued` to one of the three last states."""
+
+    __tablename__ = "jobs"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)  # the order of the queue
+    id: Mapped[str] = mapped_column(unique=True)
+    family: Mapped[str]
+    dataset: Mapped[str]
+    model: Mapped[str]
+    preset: Mapped[str]
+    config: Mapped[dict[str, Any]]
+    seed: Mapped[int]
+    budget: Mapped[dict[str, Any]]
+    activate: Mapped[str]
+    status: Mapped[str] = mapped_column(default="queued", index=True)
+    attempt: Mapped[int] = mapped_column(default=0)
+    progress: Mapped[float] = mapped_column(default=0.0)
+    epoch: Mapped[float] = mapped_column(default=0.0)
+    step: Mapped[int] = mapped_column(default=0)
+    total_steps: Mapped[int | None]
+    eta_seconds: Mapped[float | None]
+    device: Mapped[str | None]
+    metrics: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    error: Mapped[dict[str, Any] | None]
+    result: Mapped[dict[str, Any] | None]
+    events_offset: Mapped[int] = mapped_column(default=0)  # bytes of the run's event log already taken in
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class Event(Base):
+    """Something a job said: status, metrics, sample, message or done. The id is the order."""
+
+    __tablename__ = "events"
+    __table_args__ = (Index("ix_events_job_kind", "job_id", "kind"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    kind: Mapped[str]
+    data: Mapped[dict[str, Any]]
+    at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Model(Base):
+    """A name under which versions are published, and the one that answers."""
+
+    __tablename__ = "models"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    family: Mapped[str]
+    modality: Mapped[str]
+    active: Mapped[int | None]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Version(Base):
+    """One published version; its files lie in the volume under models/NAME/VERSION."""
+
+    __tablename__ = "versions"
+
+    model: Mapped[str] = mapped_column(ForeignKey("models.name"), primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    job_id: Mapped[str | None]
+    card: Mapped[dict[str, Any]]  # the manifest
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Worker(Base):
+    """A worker's sign of life."""
+
+    __tablename__ = "workers"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    seen_at: Mapped[datetime] = mapped_column(default=now)

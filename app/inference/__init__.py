@@ -1,0 +1,1 @@
+"""What answers now: words, pictures, and the models kept in memory for them."""

@@ -1,0 +1,224 @@
+"""ModelHost: the versions that answer, kept in memory, swapped by one reference. Must not know: HTTP, jobs, torch."""
+
+import asyncio
+import logging
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar, cast
+
+from app.core.errors import Conflict, Invalid
+from app.inference.batcher import Batcher
+from app.registry.service import STARTERS, Registry
+from ml import artifact
+from ml.artifact import ArtifactError
+from ml.serve.images import Pixels, Sampler, to_pixels
+from ml.serve.text import Answer, NextWord, Query
+
+log = logging.getLogger(__name__)
+KEPT = 16  # versions in memory beside the starters; the least recently used goes first
+
+P = TypeVar("P", NextWord, Sampler)
+
+
+@dataclass(frozen=True)
+class Loaded(Generic[P]):
+    """One version in memory."""
+
+    name: str
+    version: int
+    predictor: P
+
+    @property
+    def reference(self) -> str:
+        return f"{self.name}@{self.version}"
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Pictures asked of a sampler."""
+
+    seeds: tuple[int, ...]
+    truncation: float
+    with_realness: bool
+
+
+AnyLoaded = Loaded[NextWord] | Loaded[Sampler]
+Drawn = list[tuple[Pixels, float | None]]  # each picture, and its realness if asked for
+
+
+class ModelHost:
+    """Hands out predictors by reference ("name" or "name@3") and follows the registry's active versions.
+
+    A new active version is loaded and warmed up on another thread, then one reference is swapped: requests see the old
+    one or the new one, never a mixture. A version that does not load leaves the old one answering and is said in
+    `problems`.
+    """
+
+    def __init__(self, registry: Registry, queue_size: int, deadline: float, reload_seconds: float) -> None:
+        self.registry, self.deadline, self.reload_seconds = registry, deadline, reload_seconds
+        self.problems: dict[str, str] = {}
+        self._active: dict[str, int] = {}
+        self._loaded: OrderedDict[tuple[str, int], AnyLoaded] = OrderedDict()
+        self._lock = threading.Lock()  # around _loaded and loading
+        self._stop = threading.Event()
+        self._text: Batcher[Loaded[NextWord], Query, Answer] = Batcher("text", _predict, queue_size)
+        self._images: Batcher[Loaded[Sampler], Draw, Drawn] = Batcher("images", _draw, queue_size, most=1)
+        self._follower = threading.Thread(target=self._follow, name="model-reload", daemon=True)
+
+    def start(self) -> None:
+        """Load the starters and begin to follow the registry. A damaged model is said, not raised."""
+        self._refresh()
+        self._follower.start()
+
+    def close(self) -> None:
+        self._stop.set()
+        if self._follower.is_alive():
+            self._follower.join(timeout=10)
+        self._text.close()
+        self._images.close()
+
+    # -- answers -----------------------------------------------------------------------------------------------------
+
+    async def predict(self, reference: str, query: Query) -> tuple[Answer, Loaded[NextWord]]:
+        loaded = cast(Loaded[NextWord], await self._get(reference, "text"))
+        return await self._text.submit(loaded, query, self.deadline), loaded
+
+    async def draw(self, reference: str, draw: Draw) -> tuple[Drawn, Loaded[Sampler]]:
+        loaded = cast(Loaded[Sampler], await self._get(reference, "image"))
+        return await self._images.submit(loaded, draw, self.deadline), loaded
+
+    def ready(self) -> dict[str, str]:
+        """The starters and what each says: 'ready', or why not."""
+        return {
+            name: self.problems.get(name, "ready" if name in self._active else "no version yet") for name in STARTERS
+        }
+
+    # -- loading -----------------------------------------------------------------------------------------------------
+
+    async def _get(self, reference: str, modality: Literal["text", "image"]) -> AnyLoaded:
+        name, version = parse(reference)
+        version = version or self._active.get(name)
+        loaded = self._loaded.get((name, version)) if version else None
+        if loaded is None:
+            loaded = await asyncio.to_thread(self._load_now, name, version, modality)
+        if loaded.predictor.manifest.modality != modality:
+            raise _wrong_kind(name, modality)
+        return loaded
+
+    def _load_now(self, name: str, version: int | None, modality: str) -> AnyLoaded:
+        model, _ = self.registry.get(name)
+        if model.modality != modality:
+            raise _wrong_kind(name, modality)
+        if version is None:
+            version = model.active
+            if version is None:
+                raise Conflict(f"no version of {name!r} is active; choose one with PUT /models/{name}/active")
+            wanted_active = True
+        else:
+            self.registry.version(name, version)
+            wanted_active = False
+        try:
+            loaded = self.load(name, version)
+        except ArtifactError as error:
+            raise Conflict(
+                f"{name}@{version} is damaged ({error}); activate another version with PUT /models/{name}/active",
+                code="damaged_version",
+            ) from error
+        if wanted_active:
+            self._active[name] = version
+        return loaded
+
+    def load(self, name: str, version: int) -> AnyLoaded:
+        """Bring a version into memory: verify its hashes, load it, warm it up. Raises ArtifactError."""
+        key = (name, version)
+        with self._lock:
+            if key in self._loaded:
+                self._loaded.move_to_end(key)
+                return self._loaded[key]
+        folder = self.registry.path(name, version)
+        manifest = artifact.verify(folder)
+        loaded: AnyLoaded
+        if manifest.modality == "text":
+            text = NextWord(folder, manifest)
+            text.answer([Query("")])
+            loaded = Loaded(name, version, text)
+        else:
+            sampler = Sampler(folder, manifest)
+            sampler.draw(0)
+            loaded = Loaded(name, version, sampler)
+        with self._lock:
+            self._loaded[key] = loaded
+            needed = {(n, v) for n, v in self._active.items() if n in STARTERS} | {key}
+            for old in list(self._loaded):
+                if len(self._loaded) <= KEPT + len(STARTERS):
+                    break
+                if old not in needed:
+                    del self._loaded[old]
+        return loaded
+
+    def activate(self, name: str, version: int) -> None:
+        """Load `version`, and only then let it answer. Raises Invalid when it does not load: the old one stays."""
+        self.registry.version(name, version)
+        try:
+            self.load(name, version)
+        except ArtifactError as error:
+            raise Invalid(f"{name}@{version} does not load: {error}", pointer="/version") from error
+        self.registry.activate(name, version)
+        self._active[name] = version
+        self.problems.pop(name, None)
+
+    # -- following ---------------------------------------------------------------------------------------------------
+
+    def _follow(self) -> None:
+        while not self._stop.wait(self.reload_seconds):
+            try:
+                self._refresh()
+            except Exception:  # a locked or unreachable database: what is in memory goes on answering
+                log.exception("could not look for new versions")
+
+    def _refresh(self) -> None:
+        for name, version in self.registry.active().items():
+            follows = name in STARTERS or name in self._active  # others are loaded when first asked for
+            if (
+                not follows
+                or self._active.get(name) == version
+                or self.problems.get(name, "").startswith(f"{name}@{version} ")
+            ):
+                continue
+            try:
+                self.load(name, version)
+            except ArtifactError as error:
+                self.problems[name] = f"{name}@{version} does not load: {error}"
+                log.error("%s", self.problems[name])
+                continue
+            self._active[name] = version
+            self.problems.pop(name, None)
+
+
+def parse(reference: str) -> tuple[str, int | None]:
+    """'name@3' -> ('name', 3); 'name' -> ('name', None). Raises Invalid."""
+    name, at, version = reference.partition("@")
+    if not at:
+        return name, None
+    if not version.isdigit() or not 0 < int(version) < 2**31:
+        raise Invalid(f"{reference!r}: a version is written name@3", pointer="/model")
+    return name, int(version)
+
+
+def _wrong_kind(name: str, wanted: str) -> Invalid:
+    does = {"text": "draws pictures; it predicts no words", "image": "predicts words; it draws no pictures"}[wanted]
+    return Invalid(f"the model {name!r} {does}", pointer="/model")
+
+
+def _predict(loaded: Loaded[NextWord], queries: list[Query]) -> list[Answer]:
+    return loaded.predictor.answer(queries)
+
+
+def _draw(loaded: Loaded[Sampler], draws: list[Draw]) -> list[Drawn]:
+    sampler, out = loaded.predictor, []
+    for draw in draws:
+        pictures = [sampler.draw(seed, draw.truncation) for seed in draw.seeds]
+        scores = [sampler.realness(picture) if draw.with_realness else None for picture in pictures]
+        out.append([(to_pixels(picture), score) for picture, score in zip(pictures, scores, strict=True)])
+    return out

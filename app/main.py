@@ -1,0 +1,107 @@
+"""The web application: services are built once, here, and reach a router through `app.state`."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.middleware.cors import CORSMiddleware
+from sqlalchemy.exc import DBAPIError
+
+from app import __version__
+from app.core import errors
+from app.core.config import Settings
+from app.core.db import Database
+from app.core.errors import StartError
+from app.core.telemetry import RequestContext
+from app.datasets.router import router as datasets_router
+from app.datasets.service import Datasets
+from app.inference.router import router as inference_router
+from app.inference.service import ModelHost
+from app.registry.router import router as registry_router
+from app.registry.service import Registry
+from app.training.router import router as training_router
+from app.training.service import Jobs
+
+STARTERS = Path(__file__).resolve().parent / "starters"
+EXPOSED = ["X-Request-Id", "X-Seeds", "X-Model-Version", "ETag", "Location", "Retry-After", "Server-Timing"]
+
+
+class Services:
+    """What both the web application and the worker are made of."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.data_dir = settings.make_data_dir()
+        self.database = Database(settings.database)
+        try:
+            self.database.migrate(self.data_dir / ".migrate.lock")
+        except (DBAPIError, OSError) as error:
+            cause = getattr(error, "orig", None) or error
+            raise StartError(f"the database {self.database.shown_url} cannot be used: {cause}") from error
+        self.datasets = Datasets(self.data_dir / "datasets")
+        self.registry = Registry(self.database, self.data_dir / "models")
+        self.jobs = Jobs(self.database, self.datasets, self.registry, settings.max_queued)
+
+    def close(self) -> None:
+        self.database.close()
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application. Raises StartError; what it starts stops with its lifespan."""
+    services = Services(settings)
+    services.registry.install_starters(STARTERS)
+    host = ModelHost(services.registry, settings.queue_size, settings.deadline_seconds, settings.reload_seconds)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await run_in_threadpool(host.start)
+        yield
+        await run_in_threadpool(host.close)
+        services.close()
+
+    app = FastAPI(
+        title="Inkling",
+        version=__version__,
+        summary="Trains a next-word LSTM and a picture GAN on your own data, and serves them.",
+        lifespan=lifespan,
+        redoc_url=None,
+        max_body_size=settings.max_body_bytes,
+    )
+    app.add_middleware(RequestContext)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
+            allow_headers=["*"],
+            expose_headers=EXPOSED,
+        )
+    app.state.registry, app.state.datasets, app.state.jobs = services.registry, services.datasets, services.jobs
+    app.state.host, app.state.activate = host, host.activate
+    errors.install(app)
+    for router in (inference_router, training_router, registry_router, datasets_router):
+        app.include_router(router)
+    _add_health(app)
+    return app
+
+
+def _add_health(app: FastAPI) -> None:
+    @app.get("/health/live", tags=["health"], summary="The process answers")
+    async def live() -> dict[str, str]:
+        return {"status": "live"}
+
+    @app.get("/health/ready", tags=["health"], summary="Answers work; the body names what does not")
+    def ready(request: Request) -> dict[str, Any]:
+        host: ModelHost = request.app.state.host
+        models = host.ready()
+        jobs: Jobs = request.app.state.jobs
+        return {
+            "status": "ready" if all(said == "ready" for said in models.values()) else "degraded",
+            "version": __version__,
+            "models": models,
+            "problems": host.problems,
+            "worker": "up" if jobs.worker_is_up() else "down",
+        }

@@ -1,0 +1,1 @@
+"""What was made: models, their versions, and which one answers."""

@@ -1,0 +1,137 @@
+"""`python -m app serve`: the web application in this process and one worker beside it, started and stopped as one.
+
+The worker is a process of its own, not a task in here: training must not slow an answer, nor take the service along
+when it crashes or runs out of memory.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from types import FrameType
+
+import uvicorn
+
+from app import __version__
+from app.core.config import Settings
+from app.core.errors import StartError
+from app.locks import hold
+from app.main import create_app
+
+RESTART_SECONDS = 1.0
+GRACE_SECONDS = 10  # for open requests when stopping
+WORKER_GRACE_SECONDS = 30.0  # for a checkpoint; then the worker is killed
+
+
+class WorkerProcess:
+    """Keeps one worker alive: starts it again when it ends, until told to stop. Belongs to the main thread's loop."""
+
+    def __init__(self) -> None:
+        self._process: asyncio.subprocess.Process | None = None
+        self._stopping = False
+
+    async def keep(self) -> None:
+        while not self._stopping:
+            arguments = ("-m", "app", "worker", "--parent", str(os.getpid()))
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, *arguments, stdin=asyncio.subprocess.DEVNULL
+            )
+            code = await self._process.wait()
+            if not self._stopping:
+                print(f"the worker ended with code {code}; starting it again", file=sys.stderr, flush=True)
+                await asyncio.sleep(RESTART_SECONDS)
+
+    def terminate(self) -> None:
+        """Ask the worker to write a checkpoint and end. Safe in a signal handler."""
+        self._stopping = True
+        if self._process is not None and self._process.returncode is None:
+            os.kill(self._process.pid, signal.SIGTERM)
+
+    async def stop(self, keeper: "asyncio.Task[None]") -> None:
+        self.terminate()
+        try:
+            await asyncio.wait_for(asyncio.shield(keeper), WORKER_GRACE_SECONDS)
+        except TimeoutError:
+            if self._process is not None:
+                self._process.kill()
+            await keeper
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn, telling the worker to stop at once and the user where to look."""
+
+    def __init__(self, config: uvicorn.Config, worker: WorkerProcess, url: str, settings: Settings) -> None:
+        super().__init__(config)
+        self._worker, self._url, self._settings = worker, url, settings
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            print(_greeting(self._url, self._settings), flush=True)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._worker.terminate()
+        super().handle_exit(sig, frame)
+
+
+def serve(settings: Settings, with_worker: bool = True) -> int:
+    """Serve until SIGTERM or Ctrl-C; returns the exit code. Raises StartError saying what to do."""
+    lock = hold(settings.make_data_dir(), "service")
+    listener = listen(settings.host, settings.port)
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    url = f"http://{host}:{listener.getsockname()[1]}"
+    config = uvicorn.Config(
+        create_app(settings),
+        access_log=False,
+        log_level=settings.log_level if settings.log_level != "info" else "warning",
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        server_header=False,
+    )
+    worker = WorkerProcess()
+    server = _Server(config, worker, url, settings)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Uvicorn raises the signal again when it has stopped; the worker still has to end then.
+        signal.signal(number, lambda *_: None)
+
+    async def run() -> None:
+        keeper = asyncio.create_task(worker.keep()) if with_worker else None
+        await server.serve(sockets=[listener])
+        if keeper is not None:
+            await worker.stop(keeper)
+
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(run())
+    lock.release()
+    return 0 if server.started else 1
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket with address reuse. Raises StartError for a port in use or an address that is not ours."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        raise StartError(
+            f"cannot listen on {host}:{port} ({error.strerror or error}); "
+            "stop what uses it, or set INKLING_PORT to another port"
+        ) from error
+    listener.set_inheritable(False)
+    return listener
+
+
+def _greeting(url: str, settings: Settings) -> str:
+    example = (
+        f"""curl -s {url}/predict-next-word -H 'Content-Type: application/json' -d '{{"text": "in the beginning"}}'"""
+    )
+    return (
+        f"Inkling {__version__} answers at {url}\n"
+        f"  try       {example}\n"
+        f"  look      {url}/docs\n"
+        f"  data      {settings.data_dir.resolve()}\n"
+        f"  stop      Ctrl-C; a running job writes a checkpoint and goes on at the next start"
+    )

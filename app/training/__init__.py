@@ -1,0 +1,1 @@
+"""What takes minutes: jobs, and the worker that runs them."""

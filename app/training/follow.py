@@ -1,0 +1,91 @@
+"""Follow a job on a terminal, with a worker of its own where none runs. Reads the database alone."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from app.core.tables import Job
+from app.locks import is_free
+from app.training.service import ENDED, Jobs
+from ml.families.catalog import FAMILIES
+
+POLL_SECONDS = 0.3
+SHOWN = ("loss", "train_loss", "perplexity", "loss_d", "loss_g", "d_real", "d_fake", "frechet_distance")
+
+
+def follow(jobs: Jobs, job_id: str, data_dir: Path, console: Console) -> int:
+    """Show a bar with loss, speed and time left until the job has ended; returns the command's exit code."""
+    helper: subprocess.Popen[bytes] | None = None
+    if is_free(data_dir, "worker"):
+        quiet = {**os.environ, "INKLING_LOG_LEVEL": "warning"}  # the bar has the terminal
+        helper = subprocess.Popen([sys.executable, "-m", "app", "worker", "--job", job_id], env=quiet)
+    figures = TextColumn("{task.fields[figures]}")
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), figures, TimeElapsedColumn())
+    try:
+        with Progress(*columns, console=console) as progress:
+            bar = progress.add_task("queued", total=1.0, figures="")
+            job = jobs.get(job_id)
+            while job.status not in ENDED:
+                _show(progress, bar, job, jobs.queue_positions().get(job_id))
+                if helper is not None and helper.poll() is not None and jobs.get(job_id).status not in ENDED:
+                    break
+                time.sleep(POLL_SECONDS)
+                job = jobs.get(job_id)
+            _show(progress, bar, job, None)
+    except KeyboardInterrupt:
+        console.print(f"\nNo longer following {job_id}. " + _whereabouts(helper, job_id))
+        if helper is not None:
+            helper.wait()
+        return 130
+    if helper is not None:
+        helper.wait()
+    return _report(jobs.get(job_id), data_dir, console)
+
+
+def _show(progress: Progress, bar: TaskID, job: Job, position: int | None) -> None:
+    parts = [f"{name} {job.metrics[name]:.4g}" for name in SHOWN if isinstance(job.metrics.get(name), int | float)][:3]
+    if job.status == "running" and job.started_at is not None and job.eta_seconds is not None:
+        spent = job.eta_seconds * job.progress / max(1e-9, 1 - job.progress)
+        if spent > 0:
+            parts.append(f"{job.step / spent:,.0f} steps/s")
+        parts.append(f"{job.eta_seconds:,.0f} s left")
+    waiting = f" (number {position} in the queue)" if position else ""
+    progress.update(bar, completed=job.progress, description=job.status + waiting, figures="  ".join(parts))
+
+
+def _whereabouts(helper: subprocess.Popen[bytes] | None, job_id: str) -> str:
+    if helper is None:
+        return "The service goes on training it."
+    return f"It writes a checkpoint and waits; go on with: python -m app worker --job {job_id}"
+
+
+def _report(job: Job, data_dir: Path, console: Console) -> int:
+    if job.status == "succeeded" and job.result is not None:
+        name, version = job.result["name"], job.result["version"]
+        figures = ", ".join(f"{k} {v:.4g}" for k, v in job.metrics.items() if isinstance(v, int | float))
+        answers = "answers now" if job.result["active"] else f"does not answer: {job.result['reason']}"
+        reads = FAMILIES[job.family].modality == "text"
+        route, body = ("predict-next-word", '"text": "…"') if reads else ("generate", '"count": 16')
+        console.print(f"{name}@{version} {answers} ({job.result['reason']}). {figures}", highlight=False)
+        console.print(
+            f"It lies in {data_dir / 'models' / name / str(version)}. Ask it (with `make run`):", soft_wrap=True
+        )
+        output = "" if reads else " --output grid.png"
+        console.print(
+            f"  curl -s http://127.0.0.1:8000/{route} -H 'Content-Type: application/json' "
+            f'-d \'{{{body}, "model": "{name}"}}\'{output}',
+            soft_wrap=True,
+            highlight=False,
+            markup=False,
+        )
+        return 0
+    if job.error is not None:
+        console.print(f"failed: {job.error['message']}", soft_wrap=True, highlight=False, markup=False)
+    else:
+        console.print(f"{job.id} is {job.status}.")
+    return 1

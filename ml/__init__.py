@@ -1,0 +1,1 @@
+"""The craft: models, data, training, formats. Knows files and tensors, never HTTP or SQL."""

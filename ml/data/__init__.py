@@ -1,0 +1,1 @@
+"""What models are made of: texts and pictures as files on disk. No torch here."""

@@ -1,0 +1,114 @@
+"""The seam every family implements, and the state a run carries. Must not know: the loop, files, the service."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+import torch
+from pydantic import BaseModel
+from torch import Tensor, nn
+
+from ml.families.spec import FamilySpec
+
+C = TypeVar("C", bound=BaseModel)  # the family's config
+D = TypeVar("D")  # its prepared data
+Split = Literal["train", "validation", "test"]
+
+
+class TrainingError(Exception):
+    """Training cannot start or go on; the message says why and what to change, in plain words."""
+
+
+@dataclass
+class State:
+    """All that changes while training; its `tree` is a checkpoint, and loading it continues bit for bit on a CPU."""
+
+    modules: dict[str, nn.Module]
+    optimizers: dict[str, torch.optim.Optimizer]
+    device: torch.device
+    extra: dict[str, Tensor] = field(default_factory=dict)  # e.g. a hidden state carried from batch to batch
+    epoch: int = 0  # finished passes over the data
+    batch: int = 0  # batches done within the current pass
+    step: int = 0  # updates in all
+    progress: float = 0.0  # share of the budget used: schedules follow it
+    losses: dict[str, Tensor] = field(default_factory=dict)  # of the last step, 0-d
+
+    def tree(self) -> dict[str, Any]:
+        return {
+            "modules": {name: module.state_dict() for name, module in self.modules.items()},
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "extra": self.extra,
+            "losses": self.losses,
+            "counters": [self.epoch, self.batch, self.step, self.progress],
+            "rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state() if self.device.type == "cuda" else None,
+        }
+
+    def load_tree(self, tree: dict[str, Any]) -> None:
+        for name, module in self.modules.items():
+            module.load_state_dict(tree["modules"][name])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(tree["optimizers"][name])
+        self.extra = {name: tensor.to(self.device) for name, tensor in tree["extra"].items()}
+        self.losses = tree["losses"]
+        self.epoch, self.batch, self.step, self.progress = tree["counters"]
+        torch.set_rng_state(tree["rng"])
+        if tree["cuda_rng"] is not None and self.device.type == "cuda":
+            torch.cuda.set_rng_state(tree["cuda_rng"])
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What the model makes at this moment, from the same seeds every time: a sentence, or a PNG."""
+
+    text: str | None = None
+    png: bytes | None = None
+
+
+class Family(ABC, Generic[C, D]):
+    """One kind of model. Stateless: what changes lives in `State`, what was read in the data `D`."""
+
+    def __init__(self, spec: FamilySpec[C]) -> None:
+        self.spec = spec
+
+    @abstractmethod
+    def prepare(self, source: Path, config: C, into: Path) -> D:
+        """Read the data-set folder `source`, split it, keep arrays in `into` (a new folder). Raises TrainingError."""
+
+    @abstractmethod
+    def load(self, prepared: Path) -> D:
+        """Read back what `prepare` kept."""
+
+    @abstractmethod
+    def build(self, config: C, data: D, device: torch.device) -> State:
+        """Modules and optimizers, initialised from torch's global generator."""
+
+    @abstractmethod
+    def steps_per_epoch(self, data: D, config: C) -> int:
+        """Batches in one pass."""
+
+    @abstractmethod
+    def batches(self, data: D, config: C, seed: int, epoch: int, start: int) -> Iterator[Any]:
+        """One pass from batch `start` on, in an order that depends on (seed, epoch) alone."""
+
+    @abstractmethod
+    def train_step(self, state: State, config: C, data: D, batch: Any) -> dict[str, Tensor]:
+        """One update. Returns 0-d losses, left on the device so that nothing waits for it."""
+
+    @abstractmethod
+    def evaluate(self, state: State, config: C, data: D, split: Split) -> dict[str, float]:
+        """Metrics by their names in the API. Leaves the state, random generators included, as it was."""
+
+    @abstractmethod
+    def preview(self, state: State, config: C, data: D) -> Preview:
+        """A sample from fixed seeds."""
+
+    @abstractmethod
+    def has_held_out(self, data: D) -> bool:
+        """Whether there is a validation part to choose the best checkpoint by."""
+
+    @abstractmethod
+    def export(self, state: State, config: C, data: D, into: Path) -> dict[str, Any]:
+        """Write weights.safetensors, *.onnx and assets; return what serving must know (the manifest's `serving`)."""

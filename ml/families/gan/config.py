@@ -1,0 +1,76 @@
+"""The GAN's config, presets and score. No torch: the API and the page read this."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from ml.data.store import DatasetInfo
+from ml.families.spec import FamilySpec, Preset, Score
+from ml.run import Budget
+
+SIZES = (28, 32, 48, 64)
+
+
+class GANConfig(BaseModel):
+    """A convolutional GAN. What is left empty is chosen from the pictures."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    size: Literal[28, 32, 48, 64] | None = Field(None, description="Side of the pictures drawn, in pixels")
+    colour: bool | None = Field(None, description="RGB (true) or gray (false)")
+    objective: Literal["non-saturating", "minimax"] = Field(
+        "non-saturating", description="'minimax' is the lecture's objective as written; the other has the same goal"
+    )
+    latent: int = Field(64, ge=1, le=1024, description="Size of the latent vector z")
+    channels: list[int] | None = Field(
+        None, min_length=1, max_length=5, description="Channels of the generator from its coarsest layer to its finest"
+    )
+    batch_size: int = Field(32, ge=2, le=1024, description="Real pictures an update")
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="Adam's rate, for both networks")
+    beta1: float = Field(0.0, ge=0, lt=1)
+    beta2: float = Field(0.99, ge=0, lt=1)
+    penalty: float = Field(1.0, ge=0, description="Weight of the gradient penalties R1 and R2; 0 switches them off")
+    penalty_every: int = Field(8, ge=1, le=64, description="Updates between two penalties")
+    ema: float = Field(0.995, ge=0, lt=1, description="Decay of the averaged generator, which is what is sampled")
+    hold: float = Field(0.5, ge=0, le=1, description="Share of the budget before the learning rate starts to decay")
+    evaluations: int = Field(10, ge=1, le=1000, description="Evaluations, spread evenly over the budget")
+    patience: int = Field(0, ge=0, description="Evaluations without improvement before stopping early; 0 never stops")
+
+    @model_validator(mode="after")
+    def _layers_fit(self) -> "GANConfig":
+        if self.channels is not None:
+            if any(not 1 <= width <= 1024 for width in self.channels):
+                raise ValueError("channels: each layer must have 1 to 1024")
+            if self.size is not None and self.size % 2 ** len(self.channels):
+                raise ValueError(f"channels: {self.size} cannot be halved {len(self.channels)} times")
+        return self
+
+
+def resolve(config: GANConfig, info: DatasetInfo) -> GANConfig:
+    """Fill in what was left open from the pictures' size and colour."""
+    side = max(info.counts.get("height", 0), info.counts.get("width", 0))
+    colour = info.counts.get("channels") == 3 if config.colour is None else config.colour
+    # 32 for larger colour pictures: a few minutes on one core draw faces there, and only blobs at 64.
+    size = config.size or (28 if side <= 28 and not colour else 32)
+    channels = config.channels or {28: [64, 32], 32: [96, 48, 24], 48: [96, 64, 32, 16], 64: [128, 96, 48, 24]}[size]
+    return GANConfig.model_validate(config.model_dump() | {"size": size, "colour": colour, "channels": channels})
+
+
+GAN = FamilySpec(
+    name="gan",
+    title="Picture GAN",
+    modality="image",
+    Config=GANConfig,
+    presets={
+        "auto": Preset("Size, colour and layers chosen from the pictures.", Budget(minutes=4)),
+        "minimax": Preset(
+            "The lecture's objective as written: min over G, max over D of E[log D(x)] + E[log(1 - D(G(z)))].",
+            Budget(minutes=4),
+            {"objective": "minimax"},
+        ),
+        "quick": Preset("One minute: rough pictures, to see it move.", Budget(minutes=1), {"evaluations": 6}),
+    },
+    score=Score("frechet_distance", higher_is_better=False),
+    resolve=resolve,
+    implementation="ml.families.gan.model:GANFamily",
+)

@@ -1,0 +1,1 @@
+"""A word-level LSTM language model: predicts the next word."""

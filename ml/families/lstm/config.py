@@ -1,0 +1,124 @@
+"""The LSTM's config, presets and score. No torch: the API and the page read this."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ml.data.store import DatasetInfo
+from ml.families.spec import FamilySpec, Preset, Score
+from ml.run import Budget
+
+
+class LSTMConfig(BaseModel):
+    """A word-level LSTM. What is left empty is chosen from the size of the text."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    one_hot: bool = Field(False, description="Feed one-hot words, as in the lecture, instead of learned embeddings")
+    windows: bool = Field(False, description="Learn the last word of every window inside a line, all in one batch")
+    context: int = Field(48, ge=1, le=256, description="Words of context used when answering")
+    embedding: int | None = Field(None, ge=2, le=2048, description="Size of a word's learned vector")
+    hidden: int | None = Field(None, ge=1, le=2048, description="Size of the LSTM's hidden state")
+    layers: int = Field(1, ge=1, le=4, description="LSTM layers")
+    dropout: float | None = Field(None, ge=0, lt=1, description="Dropout on the words' vectors and on the output")
+    dropout_hidden: float | None = Field(
+        None, ge=0, lt=1, description="Dropout on the hidden state, between layers too"
+    )
+    min_count: int | None = Field(None, ge=1, le=1000, description="Words said less often become <unk>")
+    max_words: int = Field(30_000, ge=2, le=500_000, description="Most words in the vocabulary")
+    batch_size: int | None = Field(None, ge=1, le=4096, description="Parallel streams of text")
+    length: int | None = Field(None, ge=1, le=512, description="Tokens of each stream an update looks at")
+    negatives: int | None = Field(None, ge=0, le=65_536, description="Sampled-softmax negatives; 0 is the full softmax")
+    optimizer: Literal["adam", "adamw"] = "adamw"
+    learning_rate: float | None = Field(None, gt=0, le=1, description="Peak learning rate")
+    hold: float = Field(0.4, ge=0, le=1, description="Share of the budget before the learning rate starts to decay")
+    decay: bool = Field(True, description="Let the learning rate go to 0 at the end of the budget")
+    weight_decay: float = Field(0.01, ge=0, le=1)
+    clip: float = Field(1.0, ge=0, description="Largest gradient norm; 0 does not clip")
+    evaluations: int = Field(20, ge=1, le=1000, description="Evaluations, spread evenly over the budget")
+    patience: int = Field(4, ge=0, description="Evaluations without improvement before stopping early; 0 never stops")
+
+
+def resolve(config: LSTMConfig, info: DatasetInfo) -> LSTMConfig:
+    """Fill in what was left open from the number of words in the text."""
+    words = info.counts.get("words", 0)
+    if words < 20_000:
+        chosen = {
+            "embedding": 64,
+            "hidden": 128,
+            "dropout": 0.4,
+            "dropout_hidden": 0.3,
+            "min_count": 1,
+            "learning_rate": 8e-3,
+        }
+    elif words < 300_000:
+        chosen = {
+            "embedding": 128,
+            "hidden": 256,
+            "dropout": 0.4,
+            "dropout_hidden": 0.3,
+            "min_count": 2,
+            "learning_rate": 6e-3,
+        }
+    else:
+        chosen = {
+            "embedding": 160,
+            "hidden": 384,
+            "dropout": 0.2,
+            "dropout_hidden": 0.2,
+            "min_count": 3,
+            "learning_rate": 4e-3,
+        }
+    # At least about 20 updates an epoch: a few lines in one large batch would take hundreds of epochs to learn.
+    batch_size, length = 32, 32
+    while batch_size * length * 20 > words and batch_size * length > 16:
+        if batch_size >= length:
+            batch_size //= 2
+        else:
+            length //= 2
+    chosen |= {"batch_size": batch_size, "length": length, "negatives": 0 if words < 20_000 else 512}
+    wanted = {name: value for name, value in config.model_dump().items() if value is not None}
+    return LSTMConfig.model_validate(chosen | wanted)
+
+
+LECTURE = Preset(
+    "The lecture's TextLSTM, exactly: one-hot words, hidden size 5, Adam 0.01, 500 full-batch epochs, two words of "
+    "context. Its dropout of 0.3 is left out: in a one-layer LSTM it does nothing but warn.",
+    Budget(epochs=500),
+    {
+        "one_hot": True,
+        "windows": True,
+        "context": 2,
+        "hidden": 5,
+        "dropout": 0.0,
+        "dropout_hidden": 0.0,
+        "min_count": 1,
+        "negatives": 0,
+        "optimizer": "adam",
+        "learning_rate": 0.01,
+        "decay": False,
+        "weight_decay": 0.0,
+        "clip": 0.0,
+        "evaluations": 5,
+        "patience": 0,
+    },
+)
+
+LSTM = FamilySpec(
+    name="lstm",
+    title="Next-word LSTM",
+    modality="text",
+    Config=LSTMConfig,
+    presets={
+        "auto": Preset("Size, regularisation and batches chosen from the text.", Budget(epochs=15, minutes=10)),
+        "lecture": LECTURE,
+        "small": Preset(
+            "A small model that learns in a minute or two.",
+            Budget(epochs=10, minutes=3),
+            {"embedding": 64, "hidden": 128},
+        ),
+    },
+    score=Score("perplexity", higher_is_better=False),
+    resolve=resolve,
+    implementation="ml.families.lstm.model:LSTMFamily",
+)

@@ -1,0 +1,327 @@
+"""The word-level LSTM: network, update, metrics and export."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ml import metrics
+from ml.data import store, text
+from ml.data.text import Vocabulary
+from ml.export import export_onnx
+from ml.families.base import Family, Preview, Split, State, TrainingError
+from ml.families.lstm.config import LSTMConfig
+from ml.families.schedule import hold_then_decay
+
+Hidden = tuple[Tensor, Tensor]  # (h, c), each (layers, B, H)
+MOST_ONE_HOT_WORDS = 2_000
+MOST_WINDOWS = 10_000
+VALIDATION_TOKENS = 30_000  # enough for a steady perplexity; the test split is always read whole
+
+
+class WordLSTM(nn.Module):
+    """Embedding or one-hot -> LSTM -> (projection) -> one logit a word; learned embeddings are tied to the output.
+
+    Tying: Press and Wolf 2017 (arXiv:1608.05859). With `one_hot` it is the lecture's TextLSTM, whose output weights
+    start from a standard normal.
+    """
+
+    one_hot: Tensor
+    noise: Tensor
+
+    def __init__(self, config: LSTMConfig, n_words: int) -> None:
+        super().__init__()
+        assert config.hidden is not None
+        assert config.dropout is not None
+        assert config.dropout_hidden is not None
+        self.n_words, self.is_one_hot = n_words, config.one_hot
+        width = n_words if config.one_hot else config.embedding
+        assert width is not None
+        if config.one_hot:
+            # One more row, all zeros: the input where there is no word yet.
+            self.register_buffer("one_hot", torch.eye(n_words + 1, n_words), persistent=False)
+        else:
+            self.embedding = nn.Embedding(n_words, width)
+            nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
+        between = config.dropout_hidden if config.layers > 1 else 0.0
+        self.lstm = nn.LSTM(width, config.hidden, config.layers, dropout=between, batch_first=True)
+        if config.one_hot:
+            self.weight = nn.Parameter(torch.randn(n_words, config.hidden))
+            self.bias = nn.Parameter(torch.randn(n_words))
+        else:
+            self.project = nn.Linear(config.hidden, width)
+            self.bias = nn.Parameter(torch.zeros(n_words))
+        # What sampled softmax draws its negatives from; `build` sets it from the words' counts.
+        self.register_buffer("noise", torch.full((n_words,), 1 / n_words), persistent=False)
+        self.drop = nn.Dropout(config.dropout)
+        self.drop_hidden = nn.Dropout(config.dropout_hidden)
+
+    @property
+    def output_weight(self) -> Tensor:  # (V, E)
+        return self.weight if self.is_one_hot else self.embedding.weight
+
+    def features(self, ids: Tensor, hidden: Hidden | None = None) -> tuple[Tensor, Hidden]:
+        """ids (B, T) -> what the output layer reads (B, T, E), and the hidden state after the last token."""
+        x = self.one_hot[ids] if self.is_one_hot else self.embedding(ids)  # (B, T, E)
+        out, hidden = self.lstm(self.drop(x), hidden)  # (B, T, H)
+        out = self.drop_hidden(out)
+        if not self.is_one_hot:
+            out = self.project(out)  # (B, T, E)
+        return self.drop(out), hidden
+
+    def logits(self, features: Tensor) -> Tensor:  # (…, E) -> (…, V)
+        return F.linear(features, self.output_weight, self.bias)
+
+    def loss(self, features: Tensor, targets: Tensor, negatives: int) -> Tensor:
+        """Mean cross-entropy of features (N, E) on targets (N,), over all words or over `negatives` sampled ones.
+
+        Sampled softmax with negatives shared by the batch and a log-expected-count correction: Jean et al. 2015
+        (arXiv:1412.2007).
+        """
+        if not 0 < negatives < self.n_words:
+            return F.cross_entropy(self.logits(features), targets)
+        sampled = torch.multinomial(self.noise, negatives, replacement=True)  # (K,)
+        bias = self.bias - (self.noise * negatives).log()  # (V,)
+        weight = self.output_weight
+        true = (features * weight[targets]).sum(1) + bias[targets]  # (N,)
+        noise = F.linear(features, weight[sampled], bias[sampled])  # (N, K)
+        noise = noise.masked_fill(sampled == targets[:, None], -1e9)  # a target drawn as its own negative
+        return (torch.cat([true[:, None], noise], 1).logsumexp(1) - true).mean()
+
+    def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """Logits of the word after each context: ids (B, T), right-padded, lengths (B,) -> (B, V)."""
+        features, _ = self.features(ids)
+        last = (lengths - 1).view(-1, 1, 1).expand(-1, 1, features.shape[2])
+        return self.logits(features.gather(1, last).squeeze(1))
+
+
+@dataclass(frozen=True)
+class TextData:
+    """`splits` are token streams (N,), or, for windows, context and target side by side (N, context + 1)."""
+
+    vocabulary: Vocabulary
+    splits: dict[str, npt.NDArray[np.int32]]
+
+    @property
+    def counts(self) -> npt.NDArray[np.int64]:  # (V,)
+        return np.bincount(self.splits["train"].ravel(), minlength=len(self.vocabulary))
+
+
+class LSTMFamily(Family[LSTMConfig, TextData]):
+    """Next-word prediction by an LSTM (Hochreiter and Schmidhuber 1997)."""
+
+    def prepare(self, source: Path, config: LSTMConfig, into: Path) -> TextData:
+        lines = list(store.read_lines(source))
+        if config.windows:
+            data = _windows(lines, config)
+        else:
+            parts = text.split_lines(len(lines))
+            train, *held_out = ([lines[i] for i in part] for part in parts)
+            vocabulary = text.build_vocabulary(train, config.min_count or 1, config.max_words)
+            if len(vocabulary) < 4:
+                raise TrainingError("the text has fewer than two different words; give it more text")
+            names = ("train", "validation", "test")
+            data = TextData(
+                vocabulary,
+                {
+                    name: text.encode_lines(part, vocabulary)
+                    for name, part in zip(names, (train, *held_out), strict=True)
+                },
+            )
+        data.vocabulary.save(into / "vocabulary.json")
+        for name, ids in data.splits.items():
+            np.save(into / f"{name}.npy", ids)
+        return data
+
+    def load(self, prepared: Path) -> TextData:
+        splits = {path.stem: np.load(path, allow_pickle=False) for path in sorted(prepared.glob("*.npy"))}
+        return TextData(Vocabulary.load(prepared / "vocabulary.json"), splits)
+
+    def build(self, config: LSTMConfig, data: TextData, device: torch.device) -> State:
+        model = WordLSTM(config, len(data.vocabulary)).to(device)
+        flat = torch.from_numpy(data.counts.astype(np.float32)).clamp_min(1).pow(0.75)
+        model.noise = (flat / flat.sum()).to(device)
+        make = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
+        optimizer = make(model.parameters(), lr=config.learning_rate or 1e-3, weight_decay=config.weight_decay)
+        return State({"model": model}, {"model": optimizer}, device)
+
+    def steps_per_epoch(self, data: TextData, config: LSTMConfig) -> int:
+        if config.windows:
+            return 1
+        return text.batches_per_epoch(len(data.splits["train"]), *_shape(data, config))
+
+    def batches(self, data: TextData, config: LSTMConfig, seed: int, epoch: int, start: int) -> Iterator[Any]:
+        if config.windows:
+            rows = torch.from_numpy(data.splits["train"].astype(np.int64))
+            yield rows[:, :-1], rows[:, -1]
+            return
+        batch_size, length = _shape(data, config)
+        ids = data.splits["train"]
+        # The cut between streams moves from epoch to epoch, so that no token always starts a batch.
+        spare = (len(ids) - 1) % batch_size
+        offset = int(np.random.default_rng((seed, epoch)).integers(spare + 1))
+        for x, y in text.stream_batches(ids, batch_size, length, offset, start):
+            yield torch.from_numpy(x), torch.from_numpy(y)
+
+    def train_step(self, state: State, config: LSTMConfig, data: TextData, batch: Any) -> dict[str, Tensor]:
+        model, optimizer = _model(state), state.optimizers["model"]
+        if config.decay and config.learning_rate:
+            for group in optimizer.param_groups:
+                group["lr"] = config.learning_rate * hold_then_decay(state.progress, config.hold)
+        model.train()
+        x, y = (part.to(state.device) for part in batch)
+        if config.windows:
+            loss = F.cross_entropy(model(x, torch.full((len(x),), x.shape[1], device=x.device)), y)
+        else:
+            carried = (state.extra["h"], state.extra["c"]) if state.batch > 0 else None
+            features, (h, c) = model.features(x, carried)
+            state.extra = {"h": h.detach(), "c": c.detach()}
+            loss = model.loss(features.flatten(0, 1), y.flatten(), config.negatives or 0)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if config.clip:
+            nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+        optimizer.step()
+        return {"loss": loss.detach()}
+
+    @torch.no_grad()
+    def evaluate(self, state: State, config: LSTMConfig, data: TextData, split: Split) -> dict[str, float]:
+        model = _model(state).eval()
+        if config.windows:
+            x, y = next(iter(self.batches(data, config, 0, 0, 0)))
+            logits = model(x.to(state.device), torch.full((len(x),), x.shape[1], device=state.device))
+            tally = _Tally(data.vocabulary, state.device)
+            tally.add(logits, y.to(state.device))
+            figures = tally.figures()
+            if "loss" in state.losses:  # the lecture prints the cost of an epoch before its update
+                figures["loss"] = float(state.losses["loss"])
+                figures["perplexity"] = metrics.perplexity(figures["loss"])
+            return figures
+        ids = data.splits[split]
+        if split == "validation":
+            ids = ids[:VALIDATION_TOKENS]
+        tally = _Tally(data.vocabulary, state.device)
+        hidden: Hidden | None = None
+        rows = max(1, min(16, len(ids) // 64))
+        for x_ids, y_ids in text.stream_batches(ids, rows, 64):
+            features, hidden = model.features(torch.from_numpy(x_ids).to(state.device), hidden)
+            tally.add(model.logits(features.flatten(0, 1)), torch.from_numpy(y_ids).flatten().to(state.device))
+        return tally.figures()
+
+    @torch.no_grad()
+    def preview(self, state: State, config: LSTMConfig, data: TextData) -> Preview:
+        """A sentence continued greedily from its most frequent beginning (or from the first context of the lecture)."""
+        model, vocabulary = _model(state).eval(), data.vocabulary
+        if config.windows:
+            start = data.splits["train"][0, :-1].tolist()
+            logits = model(torch.tensor([start], device=state.device), torch.tensor([len(start)], device=state.device))
+            return Preview(text=" ".join(vocabulary.shown[i] for i in [*start, int(logits.argmax())]))
+        ids, hidden, said = [vocabulary.eos or 0], None, []
+        generator = torch.Generator().manual_seed(1)
+        banned = [i for i in (vocabulary.unk,) if i is not None]
+        for _ in range(20):
+            features, hidden = model.features(torch.tensor([ids[-1:]], device=state.device), hidden)
+            scores = model.logits(features[0, -1]).float().cpu()
+            scores[banned] = -math.inf
+            word = int(torch.multinomial(torch.softmax(scores / 0.7, 0), 1, generator=generator))
+            if word == vocabulary.eos:
+                break
+            ids.append(word)
+            said.append(vocabulary.shown[word])
+        return Preview(text=" ".join(said))
+
+    def has_held_out(self, data: TextData) -> bool:
+        return len(data.splits.get("validation", ())) > 1 and len(data.splits.get("test", ())) > 1
+
+    def export(self, state: State, config: LSTMConfig, data: TextData, into: Path) -> dict[str, Any]:
+        model = _model(state).cpu().eval()
+        save_file(
+            {name: tensor.contiguous() for name, tensor in model.state_dict().items()}, into / "weights.safetensors"
+        )
+        data.vocabulary.save(into / "vocabulary.json")
+        example = (torch.zeros(2, 3, dtype=torch.int64), torch.tensor([3, 2]))
+        export_onnx(
+            model,
+            example,
+            into / "next_word.onnx",
+            ["ids", "lengths"],
+            ["logits"],
+            ({0: "batch", 1: "time"}, {0: "batch"}),
+        )
+        # Where there is no <eos> to start from, the id behind the last word is the zero vector.
+        start = data.vocabulary.eos if data.vocabulary.eos is not None else len(data.vocabulary)
+        return {"words": len(data.vocabulary), "context": config.context, "start": start}
+
+
+class _Tally:
+    """Adds up log-likelihood and ranks over batches of logits (N, V) and targets (N,)."""
+
+    def __init__(self, vocabulary: Vocabulary, device: torch.device) -> None:
+        self.suggested = torch.from_numpy(vocabulary.is_suggestion).to(device)  # (V,)
+        self.nll = self.word_nll = 0.0
+        self.tokens = self.words = 0
+        self.hits = {1: 0, 3: 0, 5: 0}
+        self.unk = vocabulary.unk
+
+    def add(self, logits: Tensor, targets: Tensor) -> None:
+        nll = F.cross_entropy(logits, targets, reduction="none")  # (N,)
+        is_word = self.suggested[targets]
+        if self.unk is not None:
+            is_word = is_word | (targets == self.unk)  # an unknown word is a word that was missed
+        self.nll += float(nll.sum())
+        self.word_nll += float(nll[is_word].sum())
+        self.tokens += len(targets)
+        self.words += int(is_word.sum())
+        # Ranks are among what may be suggested; a target that may not be is never found.
+        scores = logits.masked_fill(~self.suggested, -torch.inf)
+        true = scores.gather(1, targets[:, None])
+        rank = (scores > true).sum(1)  # 0 is first
+        found = is_word & self.suggested[targets]
+        for k in self.hits:
+            self.hits[k] += int((found & (rank < k)).sum())
+
+    def figures(self) -> dict[str, float]:
+        loss, words = self.nll / max(1, self.tokens), max(1, self.words)
+        return {
+            "loss": loss,
+            "perplexity": metrics.perplexity(loss),
+            "word_perplexity": metrics.perplexity(self.word_nll / words),
+            **{f"top{k}": hits / words for k, hits in self.hits.items()},
+        }
+
+
+def _model(state: State) -> WordLSTM:
+    model = state.modules["model"]
+    assert isinstance(model, WordLSTM)
+    return model
+
+
+def _shape(data: TextData, config: LSTMConfig) -> tuple[int, int]:
+    """(batch size, length), the batch no larger than the text allows."""
+    assert config.batch_size is not None
+    assert config.length is not None
+    return max(1, min(config.batch_size, (len(data.splits["train"]) - 1) // 2)), config.length
+
+
+def _windows(lines: list[str], config: LSTMConfig) -> TextData:
+    vocabulary = text.plain_vocabulary(lines)
+    width = config.context + 1
+    encoded = [vocabulary.encode(text.tokenize(line)) for line in lines]
+    rows = [ids[at : at + width] for ids in encoded for at in range(len(ids) - width + 1)]
+    if not rows:
+        raise TrainingError(f"no line has {width} words, which a context of {config.context} needs")
+    if len(vocabulary) > MOST_ONE_HOT_WORDS or len(rows) > MOST_WINDOWS:
+        raise TrainingError(
+            f"the lecture's recipe learns all of a text in one batch of one-hot words: at most {MOST_ONE_HOT_WORDS:,} "
+            f"different words and {MOST_WINDOWS:,} windows, and this text has {len(vocabulary):,} and {len(rows):,}; "
+            "use the preset 'auto'"
+        )
+    return TextData(vocabulary, {"train": np.array(rows, dtype=np.int32)})

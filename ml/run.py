@@ -1,0 +1,101 @@
+"""A run's directory, the only contract between the service and the craft.
+
+    spec.json       what to train: RunSpec
+    events.jsonl    what happened, one JSON object a line, appended
+    STOP            present: end the run; the trainer exits with CANCELLED
+    lock            held by the live trainer, so that two never write here
+    prepared/       the data as arrays, made once
+    checkpoints/    step-….safetensors, the newest two, and best.safetensors
+    preview/        what the model made along the way
+    artifact/       the finished version, written at the very end
+    log.txt         the trainer's own output
+
+Must not know: databases, HTTP, or what a family is.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class ExitCode(IntEnum):
+    """How a trainer ended. INTERRUPTED means: stopped by SIGTERM with a checkpoint written, start me again."""
+
+    DONE = 0
+    FAILED = 1
+    INTERRUPTED = 75
+    CANCELLED = 76
+
+
+class Budget(BaseModel):
+    """How long to train; whichever of these is reached first ends the run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    minutes: float | None = Field(None, ge=0.1, le=7 * 24 * 60, description="Wall time of training, in minutes")
+    epochs: int | None = Field(None, ge=1, le=1_000_000, description="Passes over the training data")
+    steps: int | None = Field(None, ge=1, le=1_000_000_000, description="Updates of the model")
+
+    @property
+    def is_set(self) -> bool:
+        return self.minutes is not None or self.epochs is not None or self.steps is not None
+
+
+class RunSpec(BaseModel):
+    """`spec.json`. The first three fields are enough to train by hand: python -m ml.train RUN_DIR."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    family: str
+    dataset: str = Field(description="A built-in data set's name, or the path of a data-set folder")
+    preset: str = "auto"
+    config: dict[str, Any] = {}
+    seed: int = Field(0, ge=0, le=2**32 - 1)
+    budget: Budget = Budget()  # unset: the preset's own
+    datasets: Path | None = Field(None, description="Folder of built-in data sets; default: beside the run")
+    checkpoint_seconds: float = Field(5.0, gt=0)
+    threads: int = Field(1, ge=1)
+
+
+class RunDir:
+    """The paths of a run, and its event log."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.events_file = path / "events.jsonl"
+        self.stop_file = path / "STOP"
+        self.lock_file = path / "lock"
+        self.prepared = path / "prepared"
+        self.checkpoints = path / "checkpoints"
+        self.preview = path / "preview"
+        self.artifact = path / "artifact"
+        self.log_file = path / "log.txt"
+
+    def read_spec(self) -> RunSpec:
+        """Raises OSError or pydantic.ValidationError with the field at fault."""
+        return RunSpec.model_validate_json((self.path / "spec.json").read_bytes())
+
+    def emit(self, kind: str, **data: Any) -> None:
+        """Append one event: status, progress, metrics, sample, message or done."""
+        line = json.dumps({"kind": kind, "time": round(time.time(), 3), **data}, allow_nan=False)
+        with self.events_file.open("ab") as file:
+            # One write of a whole line: a reader, or a kill, never leaves half an event in front of another.
+            file.write(line.encode() + b"\n")
+
+    def events(self, offset: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Whole events from byte `offset` on, each with the offset behind it; a line still being written waits."""
+        if not self.events_file.exists():
+            return
+        with self.events_file.open("rb") as file:
+            file.seek(offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                offset += len(line)
+                if line.strip():
+                    yield offset, json.loads(line)

@@ -1,0 +1,1 @@
+"""Answers from a published version, over ONNX Runtime. No torch here."""

@@ -1,0 +1,97 @@
+"""Pictures from a published image model: seeds in, pixels out. Knows neither HTTP nor torch."""
+
+import io
+import struct
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from isal import isal_zlib
+
+from ml import artifact
+from ml.artifact import ArtifactError, Manifest
+from ml.data.images import to_image
+from ml.latents import latent
+from ml.serve.session import open_session
+
+Pixels = npt.NDArray[np.uint8]  # (H, W, C)
+
+
+class Sampler:
+    """The generator and discriminator of one version. Raises ArtifactError when the folder does not hold them."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        if manifest.modality != "image":
+            raise ArtifactError(f"a {manifest.family} model predicts words and draws no pictures")
+        try:
+            self.latent_size = int(manifest.serving["latent"])
+            self.labels = list(manifest.serving["labels"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtifactError(f"the manifest does not say how to draw: {error}") from error
+        self.manifest = manifest
+        self._generator = open_session(folder / "generator.onnx")
+        self._discriminator = open_session(folder / "discriminator.onnx")
+
+    @classmethod
+    def open(cls, folder: Path) -> "Sampler":
+        """Verify the folder's hashes, then load it."""
+        return cls(folder, artifact.verify(folder))
+
+    def draw(self, seed: int, truncation: float = 1.0) -> npt.NDArray[np.float32]:
+        """The picture of a seed, float (1, C, S, S) in [-1, 1]. Always one a run: nothing beside it changes a bit."""
+        z = latent(seed, self.latent_size, truncation)[None]
+        (picture,) = self._generator.run(None, {"z": z})
+        out: npt.NDArray[np.float32] = picture
+        return out
+
+    def realness(self, picture: npt.NDArray[np.float32]) -> float:
+        """The discriminator's probability that a picture (1, C, S, S) is a real one."""
+        (logit,) = self._discriminator.run(None, {"picture": picture})
+        return float(1 / (1 + np.exp(-np.clip(logit[0], -60, 60))))
+
+
+def to_pixels(picture: npt.NDArray[np.float32]) -> Pixels:
+    """(1, C, S, S) in [-1, 1] -> uint8 (S, S, C)."""
+    scaled = np.clip(np.rint((picture[0] + 1) * 127.5), 0, 255).astype(np.uint8)
+    return np.ascontiguousarray(scaled.transpose(1, 2, 0))
+
+
+def enlarge(pixels: Pixels, scale: int) -> Pixels:
+    """Every pixel as a square of `scale` pixels."""
+    return pixels.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
+def encode(pixels: Pixels, format: Literal["png", "webp"], notes: Mapping[str, str]) -> bytes:
+    """Pixels as a lossless PNG, with `notes` as its text chunks, or WebP."""
+    if format == "png":
+        return encode_png(pixels, notes)
+    out = io.BytesIO()
+    to_image(pixels).convert("RGB").save(out, "webp", lossless=True, method=2)
+    return out.getvalue()
+
+
+def encode_png(pixels: Pixels, notes: Mapping[str, str]) -> bytes:
+    """A lossless PNG, 17 times faster than Pillow's default: filter 'up' for RGB, none for gray, ISA-L level 1.
+
+    Format: PNG (W3C), sections 5 and 9. The text chunks (`notes`, Latin-1) make a downloaded picture say what it is.
+    """
+    height, width, channels = pixels.shape
+    rows = pixels.reshape(height, width * channels)
+    if channels == 3:
+        rows = rows - np.vstack([np.zeros_like(rows[:1]), rows[:-1]])  # modulo 256, as the filter wants it
+    filtered = np.empty((height, width * channels + 1), dtype=np.uint8)
+    filtered[:, 0] = 2 if channels == 3 else 0
+    filtered[:, 1:] = rows
+    header = struct.pack(">IIBBBBB", width, height, 8, 2 if channels == 3 else 0, 0, 0, 0)
+    chunks = [(b"IHDR", header)]
+    chunks += [
+        (b"tEXt", key.encode("latin-1") + b"\0" + value.encode("latin-1", "replace")) for key, value in notes.items()
+    ]
+    chunks += [(b"IDAT", isal_zlib.compress(filtered.tobytes(), level=1)), (b"IEND", b"")]
+    parts = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)

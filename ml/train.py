@@ -1,0 +1,104 @@
+"""Train one run: `python -m ml.train RUN_DIR`, by hand or from the worker.
+
+RUN_DIR/spec.json needs only three fields, e.g. {"family": "lstm", "dataset": "lecture", "preset": "lecture"}.
+A second call goes on where the first was stopped; SIGTERM writes a checkpoint and exits with 75, a file STOP in
+RUN_DIR ends the run with 76. The finished version is RUN_DIR/artifact.
+"""
+
+import argparse
+import signal
+import sys
+import traceback
+from pathlib import Path
+
+import torch
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from ml.data import builtin
+from ml.data.store import DatasetError
+from ml.families import catalog
+from ml.families.base import TrainingError
+from ml.process import die_with
+from ml.run import ExitCode, RunDir, RunSpec
+from ml.trainer import Cancelled, Interrupted, Trainer
+
+
+def data_folder(run: RunDir, spec: RunSpec) -> Path:
+    """The spec's data set as a folder, made now if it is a built-in one. Raises DatasetError."""
+    if spec.dataset in builtin.BUILTIN:
+        folder = (spec.datasets or run.path.parent / "datasets") / spec.dataset
+        builtin.ensure(spec.dataset, folder)
+        return folder
+    return Path(spec.dataset)
+
+
+def train(run: RunDir) -> ExitCode:
+    """Train the run and say in its event log how it ended."""
+    trainer: Trainer | None = None
+    asked = False
+
+    def interrupt(*_: object) -> None:
+        nonlocal asked
+        asked = True
+        if trainer is not None:
+            trainer.interrupted = True
+
+    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the worker decides
+    try:
+        spec = run.read_spec()
+        torch.set_num_threads(spec.threads)
+        if spec.family not in catalog.FAMILIES:
+            raise TrainingError(f"no family {spec.family!r}; there are {', '.join(catalog.FAMILIES)}")
+        trainer = Trainer(run, spec, catalog.load(spec.family), data_folder(run, spec))
+        trainer.interrupted = asked
+        trainer.fit()
+    except Interrupted:
+        run.emit("status", status="interrupted")
+        return ExitCode.INTERRUPTED
+    except Cancelled:
+        run.emit("status", status="cancelled")
+        return ExitCode.CANCELLED
+    except (TrainingError, DatasetError, ValidationError) as error:
+        return _fail(run, "cannot_train", str(error))
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        return _fail(run, "out_of_memory", f"out of memory: {error}; try a smaller batch_size or model")
+    except OSError as error:
+        traceback.print_exc()
+        return _fail(run, "volume", f"the run's folder cannot be used: {error}")
+    except Exception as error:
+        traceback.print_exc()
+        return _fail(run, "internal", f"{type(error).__name__}: {error}")
+    return ExitCode.DONE
+
+
+def _fail(run: RunDir, code: str, message: str) -> ExitCode:
+    print(message, file=sys.stderr)
+    try:
+        run.emit("failed", code=code, message=message)
+    except OSError:  # a full disk: the exit code and the log are all there is
+        traceback.print_exc()
+    return ExitCode.FAILED
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m ml.train", description=__doc__.split("\n")[0])
+    parser.add_argument("run_dir", type=Path, help="the run's folder, with spec.json in it")
+    parser.add_argument("--parent", type=int, help="end when this process ends (the worker's id)")
+    arguments = parser.parse_args()
+    if arguments.parent is not None:
+        die_with(arguments.parent)
+    run = RunDir(arguments.run_dir)
+    if not (run.path / "spec.json").is_file():
+        parser.error(f"{run.path / 'spec.json'} is missing")
+    try:
+        with FileLock(run.lock_file, timeout=10):
+            return train(run)
+    except Timeout:
+        print(f"another trainer holds {run.lock_file}", file=sys.stderr)
+        return ExitCode.FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,288 @@
+"""The one training loop: when to evaluate, preview, checkpoint and stop. Knows no model and no service.
+
+Events go to the run's log (`RunDir.emit`); a stop is a file (cancel) or a flag set by a signal (interrupt).
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+
+from ml import artifact, checkpoint, files
+from ml.artifact import Manifest, ScoreEntry
+from ml.data import store
+from ml.families.base import Family, Preview, Split, State, TrainingError
+from ml.run import Budget, RunDir, RunSpec
+
+PROGRESS_SECONDS = 0.5
+KEPT_CHECKPOINTS = 2
+BEST = "best.safetensors"
+
+
+class Cancelled(Exception):
+    """The run's STOP file appeared."""
+
+
+class Interrupted(Exception):
+    """The process was asked to stop; a checkpoint has been written."""
+
+
+@dataclass
+class Clock:
+    """What a run counts besides the model's own state; part of every checkpoint."""
+
+    seconds: float = 0.0  # of training, over all attempts
+    evaluations: int = 0
+    best_score: float | None = None
+    stale: int = 0  # evaluations since the best
+
+
+def pick_device() -> torch.device:
+    """CUDA where there is one that works, otherwise the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+class Trainer:
+    """Trains one run from where it stands to its end, and leaves the finished version in `run.artifact`.
+
+    Preparing happens here: reading the data, building the model, going on from the newest valid checkpoint.
+    Raises TrainingError with a reason in plain words.
+    """
+
+    def __init__(self, run: RunDir, spec: RunSpec, family: Family[Any, Any], source: Path) -> None:
+        self.run, self.spec, self.family = run, spec, family
+        self.device = pick_device()
+        self.interrupted = False  # set by a signal handler
+        self.clock = Clock()
+        self.info = store.read_info(source)
+        if self.info.modality != family.spec.modality:
+            wants, has = family.spec.modality, self.info.modality
+            raise TrainingError(
+                f"the family {family.spec.name!r} learns from {wants}s, and {self.info.name!r} holds {has}s"
+            )
+        self.config = family.spec.resolve(family.spec.config(spec.preset, spec.config), self.info)
+        self.budget: Budget = family.spec.budget(spec.preset, spec.budget)
+        self.run.emit("status", status="preparing", device=self.device.type, config=self.config.model_dump())
+        self.data = self._prepare(source)
+        torch.manual_seed(spec.seed)
+        self.state: State = family.build(self.config, self.data, self.device)
+        self.steps_per_epoch = family.steps_per_epoch(self.data, self.config)
+        self._resume()
+
+    def fit(self) -> Manifest:
+        """Raises TrainingError, Cancelled or Interrupted; anything else is a bug."""
+        self._save()
+        self.run.emit("status", status="running", **self._position())
+        self._loop()
+        self._save()
+        return self._publish()
+
+    # -- data and state ----------------------------------------------------------------------------------------------
+
+    def _prepare(self, source: Path) -> Any:
+        if not self.run.prepared.exists():
+            with files.new_folder(self.run.prepared) as new:
+                self.family.prepare(source, self.config, new)
+        return self.family.load(self.run.prepared)
+
+    def _save(self) -> None:
+        folder = self.run.checkpoints
+        folder.mkdir(exist_ok=True)
+        path = folder / f"step-{self.state.step:012d}.safetensors"
+        checkpoint.save(path, {"state": self.state.tree(), "clock": asdict(self.clock)})
+        for old in sorted(folder.glob("step-*.safetensors"))[:-KEPT_CHECKPOINTS]:
+            old.unlink()
+
+    def _resume(self) -> None:
+        """Go on from the newest checkpoint that can be read; a damaged one is said and passed over."""
+        for path in sorted(self.run.checkpoints.glob("step-*.safetensors"), reverse=True):
+            try:
+                tree = checkpoint.load(path)
+            except (SafetensorError, OSError, ValueError) as error:
+                self.run.emit("message", text=f"Checkpoint {path.name} cannot be read ({error}); trying another.")
+                continue
+            self.state.load_tree(tree["state"])
+            self.clock = Clock(**tree["clock"])
+            self.run.emit("message", text=f"Going on from step {self.state.step:,}.")
+            return
+
+    # -- the loop ----------------------------------------------------------------------------------------------------
+
+    def _loop(self) -> None:
+        state, config = self.state, self.config
+        saved = told = now = time.monotonic()
+        started = now - self.clock.seconds
+        batches = self._batches()
+        while state.progress < 1:
+            self._check_stop()
+            state.losses = self.family.train_step(state, config, self.data, next(batches))
+            state.step += 1
+            state.batch += 1
+            if state.batch >= self.steps_per_epoch:
+                state.epoch, state.batch = state.epoch + 1, 0
+            self.clock.seconds = time.monotonic() - started
+            state.progress = self._progress()
+            due = math.floor(state.progress * config.evaluations + 1e-9)
+            if due > self.clock.evaluations:
+                self.clock.evaluations = due
+                self._evaluate()
+                if config.patience and self.clock.stale >= config.patience and state.progress < 1:
+                    self.run.emit("message", text=f"Stopped early: no better for {config.patience} evaluations.")
+                    return
+            now = time.monotonic()
+            if state.progress >= 1 or now - told >= PROGRESS_SECONDS:
+                told = now
+                self.run.emit("progress", **self._position(), **self._losses())
+            if now - saved >= self.spec.checkpoint_seconds:
+                self._save()
+                saved = time.monotonic()
+
+    def _batches(self) -> Iterator[Any]:
+        while True:
+            empty = True
+            for batch in self.family.batches(
+                self.data, self.config, self.spec.seed, self.state.epoch, self.state.batch
+            ):
+                empty = False
+                yield batch
+            if empty:
+                raise TrainingError("there is too little data for a single batch; give it more")
+
+    def _progress(self) -> float:
+        """The share of the budget used: the largest of its limits."""
+        state, budget = self.state, self.budget
+        parts = [0.0]
+        if budget.steps:
+            parts.append(state.step / budget.steps)
+        if budget.epochs:
+            parts.append(state.step / (budget.epochs * self.steps_per_epoch))
+        if budget.minutes:
+            parts.append(self.clock.seconds / (60 * budget.minutes))
+        return min(1.0, max(parts))
+
+    def _evaluate(self) -> None:
+        """Measure, draw a sample, and keep the weights if they are the best so far."""
+        held_out = self.family.has_held_out(self.data)
+        losses = self._losses()
+        figures = self.family.evaluate(self.state, self.config, self.data, "validation" if held_out else "train")
+        for name, loss in losses.items():
+            if name not in figures:
+                figures[name] = loss
+            elif held_out:  # the same figure on both parts: their gap is the overfitting
+                figures[f"train_{name}"] = loss
+        self.run.emit("metrics", epoch=self._epochs(), step=self.state.step, **_finite(figures))
+        self._keep_preview(self.family.preview(self.state, self.config, self.data))
+        if not held_out:
+            return
+        score = self.family.spec.score
+        value = figures[score.metric]
+        if self.clock.best_score is None or score.better(value, self.clock.best_score):
+            self.clock.best_score, self.clock.stale = value, 0
+            self.run.checkpoints.mkdir(exist_ok=True)
+            checkpoint.save(self.run.checkpoints / BEST, _weights(self.state))
+        else:
+            self.clock.stale += 1
+
+    def _keep_preview(self, preview: Preview) -> None:
+        self.run.preview.mkdir(exist_ok=True)
+        name = f"step-{self.state.step:012d}"
+        if preview.png is not None:
+            files.write_bytes(self.run.preview / f"{name}.png", preview.png)
+            self.run.emit("sample", step=self.state.step, file=f"preview/{name}.png")
+        if preview.text is not None:
+            files.write_bytes(self.run.preview / f"{name}.txt", preview.text.encode())
+            self.run.emit("sample", step=self.state.step, text=preview.text)
+
+    def _check_stop(self) -> None:
+        if self.interrupted:
+            self._save()
+            raise Interrupted
+        if self.run.stop_file.exists():
+            raise Cancelled
+
+    # -- what is told ------------------------------------------------------------------------------------------------
+
+    def _losses(self) -> dict[str, float]:
+        """The last step's losses as numbers. Raises TrainingError when one is no longer a number."""
+        losses = {name: float(loss) for name, loss in self.state.losses.items()}
+        for name, loss in losses.items():
+            if not math.isfinite(loss):
+                raise TrainingError(
+                    f"{name} became {loss} at step {self.state.step:,}: training ran away; try a lower learning_rate"
+                )
+        return losses
+
+    def _epochs(self) -> float:
+        return round(self.state.epoch + self.state.batch / self.steps_per_epoch, 3)
+
+    def _position(self) -> dict[str, Any]:
+        state, seconds = self.state, self.clock.seconds
+        known = state.progress > 0 and state.step > 0
+        return {
+            "epoch": self._epochs(),
+            "step": state.step,
+            "total_steps": max(state.step, round(state.step / state.progress)) if known else None,
+            "progress": round(state.progress, 4),
+            "eta_seconds": round(seconds * (1 / state.progress - 1), 1) if known else None,
+        }
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def _publish(self) -> Manifest:
+        """Take the best weights, measure them on the test split once, and write the version."""
+        held_out = self.family.has_held_out(self.data)
+        best = self.run.checkpoints / BEST
+        if held_out and best.exists():
+            for name, weights in checkpoint.load(best).items():
+                self.state.modules[name].load_state_dict(weights)
+        split: Split = "test" if held_out else "train"
+        figures: dict[str, Any] = _finite(self.family.evaluate(self.state, self.config, self.data, split))
+        figures["split"] = split
+        preview = self.family.preview(self.state, self.config, self.data)
+        score = self.family.spec.score
+        manifest = Manifest(
+            family=self.family.spec.name,
+            modality=self.family.spec.modality,
+            preset=self.spec.preset,
+            config=self.config.model_dump(),
+            seed=self.spec.seed,
+            dataset=self.info,
+            metrics=figures,
+            score=ScoreEntry(
+                metric=score.metric, higher_is_better=score.higher_is_better, held_out=f"{split} of {self.info.sha256}"
+            ),
+            serving={},
+            parameters=sum(p.numel() for module in self.state.modules.values() for p in module.parameters()),
+            epochs=self._epochs(),
+            steps=self.state.step,
+            seconds=round(self.clock.seconds, 1),
+            device=self.device.type,
+            made_with={"torch": torch.__version__},
+        )
+
+        def fill(folder: Path) -> Manifest:
+            manifest.serving = self.family.export(self.state, self.config, self.data, folder)
+            (folder / "samples").mkdir()
+            if preview.png is not None:
+                (folder / "samples" / "grid.png").write_bytes(preview.png)
+            if preview.text is not None:
+                (folder / "samples" / "sample.txt").write_text(preview.text, encoding="utf-8")
+            return manifest
+
+        artifact.write(self.run.artifact, fill)
+        self.run.emit("done", metrics=figures, epoch=self._epochs(), step=self.state.step)
+        return manifest
+
+
+def _finite(figures: dict[str, float]) -> dict[str, float | None]:
+    """JSON has no infinity: such a figure becomes null."""
+    return {name: value if math.isfinite(value) else None for name, value in figures.items()}
+
+
+def _weights(state: State) -> dict[str, Any]:
+    return {name: module.state_dict() for name, module in state.modules.items()}
