@@ -24,6 +24,7 @@ from app.registry.router import router as registry_router
 from app.registry.service import Registry
 from app.training.router import router as training_router
 from app.training.service import Jobs
+from app.web.router import router as web_router
 
 STARTERS = Path(__file__).resolve().parent / "starters"
 EXPOSED = ["X-Request-Id", "X-Seeds", "X-Model-Version", "ETag", "Location", "Retry-After", "Server-Timing"]
@@ -67,10 +68,10 @@ def create_app(settings: Settings) -> FastAPI:
         version=__version__,
         summary="Trains a next-word LSTM and a picture GAN on your own data, and serves them.",
         lifespan=lifespan,
+        docs_url=None,  # `app.web` serves it without a CDN
         redoc_url=None,
-        max_body_size=settings.max_body_bytes,
     )
-    app.add_middleware(RequestContext)
+    app.add_middleware(RequestContext, max_body_bytes=settings.max_body_bytes)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -81,8 +82,8 @@ def create_app(settings: Settings) -> FastAPI:
         )
     app.state.registry, app.state.datasets, app.state.jobs = services.registry, services.datasets, services.jobs
     app.state.host, app.state.activate = host, host.activate
-    errors.install(app)
-    for router in (inference_router, training_router, registry_router, datasets_router):
+    errors.install(app, settings.max_body_bytes)
+    for router in (inference_router, training_router, registry_router, datasets_router, web_router):
         app.include_router(router)
     _add_health(app)
     return app

@@ -140,7 +140,7 @@ class InvalidFields(Invalid):
         self.errors = errors
 
 
-def install(app: FastAPI) -> None:
+def install(app: FastAPI, max_body_bytes: int) -> None:
     """Register the handlers that turn every error into a problem document."""
 
     @app.exception_handler(ServiceError)
@@ -171,7 +171,7 @@ def install(app: FastAPI) -> None:
             allowed = (error.headers or {}).get("Allow", "another method")
             detail = f"{request.method} is not answered at {request.url.path}; use {allowed}"
         elif error.status_code == 413:
-            detail = f"the body is larger than {app.max_body_size:,} bytes"
+            detail = f"the body is larger than {max_body_bytes:,} bytes"
         code = codes.get(error.status_code, "error")
         return problem(error.status_code, detail, request.url.path, code, None, error.headers)
 

@@ -139,9 +139,17 @@ async def generate(
 
 
 def _seeds(body: GenerateRequest) -> tuple[int, ...]:
+    """The seeds that are meant. Raises Invalid where count and seeds disagree, or seeds run out of range."""
     if body.seeds is not None:
+        if "count" in body.model_fields_set and body.count != len(body.seeds):
+            raise Invalid(
+                f"count is {body.count}, and seeds holds {len(body.seeds)}: leave count out", pointer="/count"
+            )
         return tuple(body.seeds)
-    first = body.seed if body.seed is not None else secrets.randbelow(MAX_SEED + 2 - body.count)
+    last = MAX_SEED + 1 - body.count
+    if body.seed is not None and body.seed > last:
+        raise Invalid(f"{body.count} pictures from this seed on exceed {MAX_SEED}; at most {last}", pointer="/seed")
+    first = secrets.randbelow(last + 1) if body.seed is None else body.seed
     return tuple(range(first, first + body.count))
 
 

@@ -1,8 +1,8 @@
 """What the answering routes take and give, with bounds and examples: the OpenAPI document is made of these."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from ml.latents import MAX_SEED
 
@@ -59,14 +59,6 @@ class GenerateRequest(BaseModel):
     scale: int = Field(1, ge=1, le=8, description="Side of a square that one pixel becomes")
     format: Literal["png", "webp"] = Field("png", description="Encoding inside a ZIP or JSON")
     model: str = Field("pictures", description="A model's name, or one version of it: name@3")
-
-    @model_validator(mode="after")
-    def _seeds_fit(self) -> Self:
-        if self.seeds is not None and "count" in self.model_fields_set and self.count != len(self.seeds):
-            raise ValueError(f"count is {self.count}, and seeds holds {len(self.seeds)}: leave count out")
-        if self.seeds is None and self.seed is not None and self.seed + self.count - 1 > MAX_SEED:
-            raise ValueError(f"seed + count - 1 must not exceed {MAX_SEED}")
-        return self
 
 
 class GeneratedImage(BaseModel):

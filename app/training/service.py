@@ -156,7 +156,7 @@ class Jobs:
     def requeue_orphans(self) -> list[str]:
         """Jobs that a worker left when it was killed wait again; one that was being cancelled is. Returns their ids."""
         with self.database.write() as session:
-            jobs = session.scalars(select(Job).where(Job.status.in_(LIVE))).all()
+            jobs = session.scalars(select(Job).where(Job.status.in_(LIVE)).order_by(Job.number)).all()
             for job in jobs:
                 if job.status == "cancelling":
                     self._end(session, job, "cancelled")

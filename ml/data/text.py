@@ -134,29 +134,30 @@ def split_lines(count: int, share: float = 0.05, least: int = 20) -> tuple[Seque
 
 
 def encode_lines(lines: Iterable[str], vocabulary: Vocabulary) -> Ids:
-    """The ids of all lines, each followed by `<eos>`: int32 (N,)."""
+    """The ids of all lines, with `<eos>` before, between and after them: int32 (N,)."""
     end = [] if vocabulary.eos is None else [vocabulary.eos]
-    chunks = [np.array(vocabulary.encode(tokenize(line)) + end, dtype=np.int32) for line in lines]
-    return np.concatenate(chunks) if chunks else np.empty(0, dtype=np.int32)
+    chunks = [np.array(end, dtype=np.int32)]  # every line starts behind an <eos>, the first one too
+    chunks += [np.array(vocabulary.encode(tokenize(line)) + end, dtype=np.int32) for line in lines]
+    return np.concatenate(chunks)
 
 
 def stream_batches(
-    ids: Ids, batch_size: int, length: int, offset: int = 0, start: int = 0
+    ids: Ids, batch_size: int, length: int, start: int = 0
 ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
     """Cut one long text into `batch_size` parallel streams and read them `length` tokens at a time.
 
     Yields (inputs, targets), each int64 (B, T), the targets one token ahead; consecutive batches continue each other,
-    so that the hidden state can be carried. `offset` shifts the cut, `start` skips batches (to resume).
+    so that the hidden state can be carried. `start` skips batches (to resume).
     """
-    rows = (len(ids) - 1 - offset) // batch_size
+    rows = (len(ids) - 1) // batch_size
     if rows < 1:
         return
-    inputs = ids[offset : offset + rows * batch_size].reshape(batch_size, rows).astype(np.int64)
-    targets = ids[offset + 1 : offset + 1 + rows * batch_size].reshape(batch_size, rows).astype(np.int64)
+    inputs = ids[: rows * batch_size].reshape(batch_size, rows).astype(np.int64)
+    targets = ids[1 : 1 + rows * batch_size].reshape(batch_size, rows).astype(np.int64)
     for at in range(start * length, rows, length):
         yield inputs[:, at : at + length], targets[:, at : at + length]
 
 
 def batches_per_epoch(count: int, batch_size: int, length: int) -> int:
-    """How many batches `stream_batches` gives for `count` ids (with offset 0)."""
+    """How many batches `stream_batches` gives for `count` ids."""
     return -(-((count - 1) // batch_size) // length)

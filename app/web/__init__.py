@@ -1,0 +1,1 @@
+"""What a browser gets: pages as plain files, served from the package, nothing from elsewhere."""

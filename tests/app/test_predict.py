@@ -1,0 +1,174 @@
+"""POST /predict-next-word."""
+
+import json
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from tests.app.problems import problem
+
+ROUTE = "/predict-next-word"
+
+
+async def ask(client: httpx.AsyncClient, text: str, **more: object) -> dict:
+    response = await client.post(ROUTE, json={"text": text, **more})
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+async def test_starter_knows_its_book(client: httpx.AsyncClient) -> None:
+    body = await ask(client, "in the beginning")
+    assert body["predictions"][0]["word"] == "of"
+    assert body["model"] == {"name": "next-word", "version": 1}
+    assert body["request_id"]
+
+
+async def test_starter_knows_how_the_book_begins(client: httpx.AsyncClient) -> None:
+    body = await ask(client, "in the beginning god created the")
+    assert "heaven" in [found["word"] for found in body["predictions"]]
+
+
+async def test_capitals_are_no_obstacle_and_come_back(client: httpx.AsyncClient) -> None:
+    lower, upper = await ask(client, "and the lord said unto mo"), await ask(client, "AND THE LORD SAID UNTO MO")
+    assert lower["predictions"][0] == upper["predictions"][0]
+    assert lower["predictions"][0]["word"] == "Moses"
+    assert lower["predictions"][0]["kind"] == "completion"
+    assert lower["predictions"][0]["replace_from"] == len("and the lord said unto ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "   \n\t",
+        "안녕하세요 세계",
+        "👨‍👩‍👧‍👦 🎉",
+        "\x00\x07\u202e\u2066",
+        "x" * 3000,
+        "\ufeff",
+        "שלום עולם",
+        "e\u0301\u0301\u0301",
+        "word " * 200_000,
+        bytes(range(256)).decode("latin-1"),
+    ],
+    ids=["empty", "blank", "korean", "emoji", "controls", "long-word", "bom", "rtl", "marks", "1MB", "binary"],
+)
+async def test_any_text_is_answered(client: httpx.AsyncClient, text: str) -> None:
+    body = await ask(client, text, words=2)
+    assert len(body["predictions"]) == 5
+    assert "<unk>" not in [found["word"] for found in body["predictions"]]
+    assert len(body["continuation"].split()) == 2
+
+
+async def test_unknown_words_are_named(client: httpx.AsyncClient) -> None:
+    assert (await ask(client, "and telephone saith "))["unknown_words"] == ["telephone"]
+
+
+async def test_continuation_begins_with_the_first_prediction(client: httpx.AsyncClient) -> None:
+    body = await ask(client, "the children of", words=8)
+    assert body["continuation"].split()[0] == body["predictions"][0]["word"]
+    assert len(body["continuation"].split()) == 8
+
+
+async def test_sampling_repeats_with_its_seed(client: httpx.AsyncClient) -> None:
+    asked = {"words": 8, "temperature": 1.5}
+    first = await ask(client, "and", **asked, seed=7)
+    assert (await ask(client, "and", **asked, seed=7))["continuation"] == first["continuation"]
+    others = {(await ask(client, "and", **asked, seed=seed))["continuation"] for seed in range(5)}
+    assert len(others) > 1
+
+
+async def test_blocked_words_are_never_said(client: httpx.AsyncClient) -> None:
+    body = await ask(client, "in the beginning", blocklist=["OF"], words=4)
+    assert "of" not in [found["word"] for found in body["predictions"]]
+    assert "of" not in body["continuation"].split()
+
+
+async def test_stream_says_word_by_word(client: httpx.AsyncClient) -> None:
+    response = await client.post(
+        ROUTE, json={"text": "in the begin", "words": 12}, headers={"Accept": "text/event-stream"}
+    )
+    assert response.headers["content-type"].startswith("text/event-stream")
+    events = [block.split("\n") for block in response.text.strip().split("\n\n")]
+    assert [event[0] for event in events] == ["event: word"] * 12 + ["event: done"]
+    words = [json.loads(event[1].removeprefix("data: "))["word"] for event in events[:-1]]
+    done = json.loads(events[-1][1].removeprefix("data: "))
+    assert done["continuation"] == " ".join(words)
+    assert words[0] == done["predictions"][0]["word"]
+
+
+async def test_stream_and_answer_agree(client: httpx.AsyncClient) -> None:
+    whole = await ask(client, "and it came to pass", words=6)
+    stream = await client.post(
+        ROUTE, json={"text": "and it came to pass", "words": 6}, headers={"Accept": "text/event-stream"}
+    )
+    assert json.loads(stream.text.strip().split("data: ")[-1])["continuation"] == whole["continuation"]
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"text": "a", "top_k": 0}, "/top_k"),
+        ({"text": "a", "top_k": 51}, "/top_k"),
+        ({"text": "a", "words": 9}, "/words"),
+        ({"text": "a", "words": 0}, "/words"),
+        ({"text": "a", "temperature": -1}, "/temperature"),
+        ({"text": 3}, "/text"),
+        ({}, "/text"),
+        ({"text": "a", "topk": 3}, "/topk"),
+        ({"text": "a", "model": "next-word@x"}, "/model"),
+        ({"text": "a", "model": "pictures"}, "/model"),
+    ],
+)
+async def test_bad_values_are_pointed_at(client: httpx.AsyncClient, body: dict, pointer: str) -> None:
+    problem(await client.post(ROUTE, json=body), 422, pointer)
+
+
+async def test_unknown_model_names_those_there_are(client: httpx.AsyncClient) -> None:
+    body = problem(await client.post(ROUTE, json={"text": "a", "model": "nope"}), 404)
+    assert "next-word" in body["detail"]
+    assert "POST /train" in body["detail"]
+
+
+async def test_unknown_version_names_those_there_are(client: httpx.AsyncClient) -> None:
+    body = problem(await client.post(ROUTE, json={"text": "a", "model": "next-word@9"}), 404)
+    assert "it has 1" in body["detail"]
+
+
+async def test_body_that_is_no_json(client: httpx.AsyncClient) -> None:
+    headers = {"Content-Type": "application/json"}
+    problem(await client.post(ROUTE, content=b'{"text": ', headers=headers), 422)
+    form = problem(await client.post(ROUTE, data={"text": "a"}), 415)
+    assert "Content-Type: application/json" in form["detail"]
+
+
+async def test_body_above_the_bound(client: httpx.AsyncClient) -> None:
+    problem(await client.post(ROUTE, json={"text": "a" * 2_100_000}), 413)
+
+    async def chunks():  # noqa: ANN202
+        for _ in range(30):
+            yield b" " * 100_000
+
+    headers = {"Content-Type": "application/json"}
+    problem(await client.post(ROUTE, content=chunks(), headers=headers), 413)
+
+
+async def test_request_id_is_echoed_or_made(client: httpx.AsyncClient) -> None:
+    response = await client.post(ROUTE, json={"text": "a"}, headers={"X-Request-Id": "my-id-1"})
+    assert response.headers["x-request-id"] == "my-id-1"
+    assert response.json()["request_id"] == "my-id-1"
+    odd = await client.post(ROUTE, json={"text": "a"}, headers={"X-Request-Id": "a b"})
+    assert odd.headers["x-request-id"] != "a b"
+    assert "model;dur=" in response.headers["server-timing"]
+    assert "queue;dur=" in response.headers["server-timing"]
+
+
+async def test_lecture_model_answers_as_the_lecture(client: httpx.AsyncClient, app: FastAPI, lecture_version) -> None:  # noqa: ANN001
+    app.state.registry.register(lecture_version, "lecture")
+    contexts = ("i like", "i love", "i hate", "you like", "you love", "you hate")
+    found = [(await ask(client, text, model="lecture"))["predictions"][0]["word"] for text in contexts]
+    assert found == ["dog", "coffee", "milk", "cat", "milk", "coffee"]
+    everything = await ask(client, "i like", model="lecture", top_k=50)
+    assert len(everything["predictions"]) == 9
+    assert sum(p["probability"] for p in everything["predictions"]) == pytest.approx(1, abs=1e-5)

@@ -1,0 +1,159 @@
+"""POST /train and the jobs: what is asked for, looked at and cancelled."""
+
+import asyncio
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from app.core.config import Settings
+from app.main import Services
+from app.training.service import Jobs, Training
+from tests.app.problems import problem
+
+LECTURE = {"family": "lstm", "dataset": "lecture", "preset": "lecture"}
+
+
+async def test_train_answers_at_once_with_the_job(client: httpx.AsyncClient) -> None:
+    response = await client.post("/train", json=LECTURE | {"seed": 3})
+    assert response.status_code == 202
+    job = response.json()
+    assert response.headers["location"] == f"/jobs/{job['id']}"
+    assert job["id"].startswith("job_")
+    assert (job["status"], job["queue_position"], job["model"], job["seed"]) == ("queued", 1, "lecture", 3)
+    assert (await client.get(response.headers["location"])).json() == job
+    assert (await client.get(job["history_url"])).json() == {"points": []}
+
+
+async def test_the_second_job_waits(client: httpx.AsyncClient) -> None:
+    first = (await client.post("/train", json=LECTURE)).json()
+    second = (await client.post("/train", json=LECTURE | {"model": "other"})).json()
+    assert (first["queue_position"], second["queue_position"]) == (1, 2)
+    listed = (await client.get("/jobs")).json()["jobs"]
+    assert [job["id"] for job in listed] == [second["id"], first["id"]]
+    assert [j["id"] for j in (await client.get("/jobs", params={"model": "other"})).json()["jobs"]] == [second["id"]]
+    page = (await client.get("/jobs", params={"limit": 1})).json()
+    assert page["next"] == second["id"]
+    rest = (await client.get("/jobs", params={"after": page["next"]})).json()
+    assert [job["id"] for job in rest["jobs"]] == [first["id"]]
+    await client.post(f"/jobs/{first['id']}/cancel")
+    assert (await client.get(f"/jobs/{second['id']}")).json()["queue_position"] == 1
+
+
+async def test_cancel_is_the_same_answer_twice(client: httpx.AsyncClient, app: FastAPI) -> None:
+    job = (await client.post("/train", json=LECTURE)).json()
+    for _ in range(2):
+        response = await client.post(f"/jobs/{job['id']}/cancel")
+        assert response.status_code == 202
+        assert response.json()["status"] == "cancelled"
+    assert response.json()["finished_at"]
+    assert [j["status"] for j in (await client.get("/jobs", params={"status": "cancelled"})).json()["jobs"]]
+
+    jobs: Jobs = app.state.jobs
+    running = (await client.post("/train", json=LECTURE)).json()
+    jobs.claim()
+    for _ in range(2):
+        assert (await client.post(f"/jobs/{running['id']}/cancel")).json()["status"] == "cancelling"
+    ended = (await client.post("/train", json=LECTURE)).json()
+    jobs.claim()
+    jobs.fail(ended["id"], "internal", "it broke")
+    problem(await client.post(f"/jobs/{ended['id']}/cancel"), 409)
+    assert (await client.get(f"/jobs/{ended['id']}")).json()["error"] == {"code": "internal", "message": "it broke"}
+
+
+async def test_unknown_job(client: httpx.AsyncClient) -> None:
+    for method, path in (("GET", ""), ("POST", "/cancel"), ("GET", "/history")):
+        problem(await client.request(method, f"/jobs/job_nope{path}"), 404)
+    problem(await client.get("/jobs", params={"status": "odd"}), 422, "/query/status")
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"family": "transformer"}, "/family"),
+        ({"dataset": "nope"}, "/dataset"),
+        ({"dataset": "mnist"}, "/dataset"),
+        ({"preset": "huge"}, "/preset"),
+        ({"config": {"hidden": 0}}, "/config/hidden"),
+        ({"config": {"hiden": 8}}, "/config/hiden"),
+        ({"seed": -1}, "/seed"),
+        ({"budget": {"minutes": 0.01}}, "/budget/minutes"),
+        ({"budget": {"hours": 1}}, "/budget/hours"),
+        ({"activate": "perhaps"}, "/activate"),
+        ({"model": "Not A Name"}, "/model"),
+        ({"model": "pictures"}, "/model"),
+        ({"base": "lecture@1"}, "/base"),
+        ({"famly": "lstm"}, "/famly"),
+    ],
+)
+async def test_bad_values_are_pointed_at_and_nothing_is_queued(
+    client: httpx.AsyncClient, change: dict, pointer: str
+) -> None:
+    problem(await client.post("/train", json=LECTURE | change), 422, pointer)
+    assert (await client.get("/jobs")).json()["jobs"] == []
+
+
+async def test_gan_channels_must_fit_the_size(client: httpx.AsyncClient) -> None:
+    wanted = {"family": "gan", "dataset": "mnist", "config": {"size": 28, "channels": [8, 8, 8]}}
+    body = problem(await client.post("/train", json=wanted), 422)
+    assert "cannot be halved 3 times" in body["detail"]
+
+
+def test_a_full_queue_is_said(services: Services) -> None:
+    jobs = Jobs(services.database, services.datasets, services.registry, max_queued=2)
+    for _ in range(2):
+        jobs.enqueue(Training("lstm", "lecture"))
+    with pytest.raises(Exception, match="2 jobs are waiting") as caught:
+        jobs.enqueue(Training("lstm", "lecture"))
+    assert caught.value.retry_after
+
+
+async def test_families_describe_themselves(client: httpx.AsyncClient) -> None:
+    families = {family["name"]: family for family in (await client.get("/families")).json()["families"]}
+    assert set(families) == {"lstm", "gan"}
+    assert families["lstm"]["presets"]["lecture"]["config"]["hidden"] == 5
+    assert families["lstm"]["config_schema"]["properties"]["hidden"]["description"]
+    assert "dropout" in families["lstm"]["presets"]["lecture"]["description"]
+    assert "minimax" in families["gan"]["presets"]
+
+
+async def test_datasets_show_licence_and_attribution(client: httpx.AsyncClient, app: FastAPI) -> None:
+    listed = {entry["id"]: entry for entry in (await client.get("/datasets")).json()["datasets"]}
+    assert set(listed) == {"lecture", "kjv", "shakespeare", "mnist", "emoji", "faces"}
+    assert all(entry["licence"] and entry["attribution"] for entry in listed.values())
+    assert not listed["lecture"]["prepared"]
+    app.state.datasets.prepare("lecture")
+    after = {entry["id"]: entry for entry in (await client.get("/datasets")).json()["datasets"]}
+    assert after["lecture"]["prepared"]
+    assert after["lecture"]["counts"]["lines"] == 6
+
+
+async def test_many_at_once_all_get_a_place(client: httpx.AsyncClient) -> None:
+    asked = [client.post("/train", json=LECTURE | {"model": f"m{i}"}) for i in range(12)]
+    assert {response.status_code for response in await asyncio.gather(*asked)} == {202}
+    jobs = (await client.get("/jobs")).json()["jobs"]
+    assert sorted(job["queue_position"] for job in jobs) == list(range(1, 13))
+
+
+def test_events_are_taken_in_once(services: Services, settings: Settings) -> None:
+    jobs = services.jobs
+    job = jobs.enqueue(Training("lstm", "lecture"))
+    jobs.claim()
+    events = [
+        (10, {"kind": "status", "time": 1.0, "status": "running", "step": 0}),
+        (20, {"kind": "metrics", "time": 2.0, "epoch": 1.0, "step": 5, "loss": 2.0}),
+        (30, {"kind": "progress", "time": 3.0, "step": 7, "progress": 0.5, "eta_seconds": 3.0, "loss": 1.5}),
+    ]
+    jobs.record(job.id, events[:2])
+    jobs.record(job.id, events)  # read again after a crash between reading and writing
+    assert jobs.history(job.id) == [{"epoch": 1.0, "step": 5, "loss": 2.0}]
+    now = jobs.get(job.id)
+    assert (now.status, now.step, now.progress, now.metrics["loss"]) == ("running", 7, 0.5, 1.5)
+
+
+def test_the_last_states_never_change(services: Services) -> None:
+    jobs = services.jobs
+    job = jobs.enqueue(Training("lstm", "lecture"))
+    jobs.cancel(job.id)
+    jobs.succeed(job.id, {"name": "x", "version": 1})
+    assert jobs.status(job.id) == "cancelled"
