@@ -68,6 +68,7 @@ def create_app(settings: Settings) -> FastAPI:
         version=__version__,
         summary="Trains a next-word LSTM and a picture GAN on your own data, and serves them.",
         lifespan=lifespan,
+        responses=errors.PROBLEM_RESPONSES,
         docs_url=None,  # `app.web` serves it without a CDN
         redoc_url=None,
     )
@@ -86,6 +87,15 @@ def create_app(settings: Settings) -> FastAPI:
     for router in (inference_router, training_router, registry_router, datasets_router, web_router):
         app.include_router(router)
     _add_health(app)
+    describe = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        """The document, with the schema of problems that every route's answers refer to."""
+        document = describe()
+        document["components"]["schemas"]["Problem"] = errors.Problem.model_json_schema()
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
     return app
 
 

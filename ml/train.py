@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
+from safetensors import SafetensorError
 
 from ml.data import builtin
 from ml.data.store import DatasetError
@@ -64,7 +65,7 @@ def train(run: RunDir) -> ExitCode:
         return _fail(run, "cannot_train", str(error))
     except (MemoryError, torch.OutOfMemoryError) as error:
         return _fail(run, "out_of_memory", f"out of memory: {error}; try a smaller batch_size or model")
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # a damaged checkpoint is handled where it is read
         traceback.print_exc()
         return _fail(run, "volume", f"the run's folder cannot be used: {error}")
     except Exception as error:

@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
@@ -83,6 +83,30 @@ class DeadlinePassed(ServiceError):
 
 class VolumeFull(ServiceError):
     status, code = 507, "volume_full"
+
+
+class Problem(BaseModel):
+    """RFC 9457, as every error is answered."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    errors: list[dict[str, str]] | None = None
+
+
+PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {
+        "description": description,
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+    for status, description in (
+        (422, "A bad value; `errors` points at it"),
+        ("default", "What went wrong, and what to do"),
+    )
+}
 
 
 class StartError(Exception):

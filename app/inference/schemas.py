@@ -75,13 +75,10 @@ class GenerateResponse(BaseModel):
 GENERATE_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "By Accept: a grid as PNG or WebP, a ZIP of single pictures, or JSON",
+        "model": GenerateResponse,
         "content": {
-            "image/png": {},
-            "image/webp": {},
-            "application/zip": {},
-            "application/json": {
-                "schema": GenerateResponse.model_json_schema(ref_template="#/components/schemas/{model}")
-            },
+            media: {"schema": {"type": "string", "format": "binary"}}
+            for media in ("image/png", "image/webp", "application/zip")
         },
     }
 }

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.core.errors import Invalid
-from app.core.paging import Limit, page
+from app.core.paging import Limit
 from app.core.tables import Job
 from app.registry.policy import Policy
 from app.training.service import Jobs, Training
@@ -90,7 +90,7 @@ def train(body: TrainRequest, jobs: JobsDep, response: Response) -> dict[str, An
 def list_jobs(
     jobs: JobsDep, limit: Limit = 50, after: str | None = None, status: Status | None = None, model: str | None = None
 ) -> dict[str, Any]:
-    shown, following = page(jobs.all(status, model), lambda job: job.id, limit, after)
+    shown, following = jobs.page(limit, after, status, model)
     positions = jobs.queue_positions()
     return {"jobs": [_shown(job, positions) for job in shown], "next": following}
 

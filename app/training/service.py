@@ -112,15 +112,20 @@ class Jobs:
         with self.database.read() as session:
             return self._get(session, job_id)
 
-    def all(self, status: str | None = None, model: str | None = None) -> Sequence[Job]:
-        """Newest first."""
-        query = select(Job).order_by(Job.number.desc())
+    def page(
+        self, limit: int, after: str | None = None, status: str | None = None, model: str | None = None
+    ) -> tuple[Sequence[Job], str | None]:
+        """Jobs, newest first, behind the one with the id `after`; and the next page's `after`, None on the last."""
+        query = select(Job).order_by(Job.number.desc()).limit(limit + 1)
         if status is not None:
             query = query.where(Job.status == status)
         if model is not None:
             query = query.where(Job.model == model)
         with self.database.read() as session:
-            return session.scalars(query).all()
+            if after is not None:
+                query = query.where(Job.number < self._get(session, after).number)
+            jobs = session.scalars(query).all()
+        return jobs[:limit], jobs[limit - 1].id if len(jobs) > limit else None
 
     def queue_positions(self) -> dict[str, int]:
         """1 for the job that is next, by id."""

@@ -146,7 +146,7 @@ async def test_body_that_is_no_json(client: httpx.AsyncClient) -> None:
 async def test_body_above_the_bound(client: httpx.AsyncClient) -> None:
     problem(await client.post(ROUTE, json={"text": "a" * 2_100_000}), 413)
 
-    async def chunks():  # noqa: ANN202
+    async def chunks():
         for _ in range(30):
             yield b" " * 100_000
 
@@ -164,7 +164,7 @@ async def test_request_id_is_echoed_or_made(client: httpx.AsyncClient) -> None:
     assert "queue;dur=" in response.headers["server-timing"]
 
 
-async def test_lecture_model_answers_as_the_lecture(client: httpx.AsyncClient, app: FastAPI, lecture_version) -> None:  # noqa: ANN001
+async def test_lecture_model_answers_as_the_lecture(client: httpx.AsyncClient, app: FastAPI, lecture_version) -> None:
     app.state.registry.register(lecture_version, "lecture")
     contexts = ("i like", "i love", "i hate", "you like", "you love", "you hate")
     found = [(await ask(client, text, model="lecture"))["predictions"][0]["word"] for text in contexts]
