@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.middleware.cors import CORSMiddleware
 from sqlalchemy.exc import DBAPIError
@@ -105,14 +105,22 @@ def _add_health(app: FastAPI) -> None:
         return {"status": "live"}
 
     @app.get("/health/ready", tags=["health"], summary="Answers work; the body names what does not")
-    def ready(request: Request) -> dict[str, Any]:
+    def ready(request: Request, response: Response) -> dict[str, Any]:
         host: ModelHost = request.app.state.host
-        models = host.ready()
         jobs: Jobs = request.app.state.jobs
+        models = host.ready()
+        answers = [said == "ready" for said in models.values()]
+        if not any(answers):
+            response.status_code = 503
+            response.headers["Retry-After"] = "2"
+        try:
+            worker = "up" if jobs.worker_is_up() else "down"
+        except DBAPIError:  # models in memory go on answering
+            worker = "unknown: the database does not answer"
         return {
-            "status": "ready" if all(said == "ready" for said in models.values()) else "degraded",
+            "status": "ready" if all(answers) else "degraded" if any(answers) else "not ready",
             "version": __version__,
             "models": models,
             "problems": host.problems,
-            "worker": "up" if jobs.worker_is_up() else "down",
+            "worker": worker,
         }

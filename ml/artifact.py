@@ -64,6 +64,8 @@ def write(folder: Path, fill: Callable[[Path], Manifest]) -> Manifest:
     with files.new_folder(folder) as new:
         manifest = fill(new)
         paths = sorted(path for path in new.rglob("*") if path.is_file())
+        for path in paths:
+            path.chmod(0o644)  # safetensors lets only the owner read; who serves may be another user
         manifest.files = {
             path.relative_to(new).as_posix(): FileEntry(sha256=files.sha256_file(path), bytes=path.stat().st_size)
             for path in paths

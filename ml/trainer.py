@@ -245,6 +245,7 @@ class Trainer:
         figures["split"] = split
         preview = self.family.preview(self.state, self.config, self.data)
         score = self.family.spec.score
+        scored_on = f"{split} of {self.info.sha256}, {self.family.scored_on(self.config, self.data)}"
         manifest = Manifest(
             family=self.family.spec.name,
             modality=self.family.spec.modality,
@@ -253,9 +254,7 @@ class Trainer:
             seed=self.spec.seed,
             dataset=self.info,
             metrics=figures,
-            score=ScoreEntry(
-                metric=score.metric, higher_is_better=score.higher_is_better, held_out=f"{split} of {self.info.sha256}"
-            ),
+            score=ScoreEntry(metric=score.metric, higher_is_better=score.higher_is_better, held_out=scored_on),
             serving={},
             parameters=sum(p.numel() for module in self.state.modules.values() for p in module.parameters()),
             epochs=self._epochs(),

@@ -32,6 +32,16 @@ fail() {
   exit 1
 }
 
+# quietly WHAT COMMAND...: run it, and show what it printed only if it fails.
+quietly() {
+  local what=$1
+  shift
+  "$@" >"$work/output" 2>&1 || {
+    tail -n 40 "$work/output" >&2
+    fail "$what"
+  }
+}
+
 remove() {
   compose down --volumes --remove-orphans --timeout 5
   docker rm --force --volumes "$ALONE"
@@ -85,12 +95,7 @@ lecture() {
 # The first word of each line, without its probability.
 first_words() { sed 's/=.*//' | paste -sd ' ' -; }
 
-up() {
-  compose up --detach --wait --wait-timeout "$START_SECONDS" >"$work/up.log" 2>&1 || {
-    cat "$work/up.log" >&2
-    fail "docker compose up"
-  }
-}
+up() { quietly "docker compose up" compose up --detach --wait --wait-timeout "$START_SECONDS"; }
 
 remove >"$work/remove.log" 2>&1 || true # what a killed run may have left
 
@@ -103,14 +108,12 @@ if [ -n "${DOCKER_BUILD_NETWORK:-}" ]; then
     "$DOCKER_BUILD_NETWORK" "$DOCKER_BUILD_NETWORK" >"$work/network.yml"
   files+=(-f "$work/network.yml")
 fi
-for service in api worker; do
-  compose build "$service" >"$work/build.log" 2>&1 || {
-    tail -n 40 "$work/build.log" >&2
-    fail "the image of $service does not build"
-  }
-  image=$(compose config --format json | python3 -c 'import json, sys; print(json.load(sys.stdin)["services"][sys.argv[1]]["image"])' "$service")
-  step "built $image: $(docker image inspect --format '{{.Size}}' "$image" | awk '{printf "%.0f MB", $1 / 1e6}')"
-done
+build() {
+  quietly "the image $2 does not build" compose build "$1"
+  step "built $2: $(docker image inspect --format '{{.Size}}' "$2" | awk '{printf "%.0f MB", $1 / 1e6}')"
+}
+build api inkling-api
+build worker inkling
 
 if compose run --rm --no-deps -T api python -c 'import torch' >"$work/torch.log" 2>&1; then
   fail "the API image has torch"
@@ -145,19 +148,16 @@ words=$(first_words <<<"$before")
 [ "$words" = "$ANSWERS" ] || fail "the lecture's model answers $words, not $ANSWERS"
 step "it answers $words"
 
-compose down >"$work/down.log" 2>&1 || {
-  cat "$work/down.log" >&2
-  fail "docker compose down"
-}
+quietly "docker compose down" compose down
 step "down; the volume stays"
 
 up
 after=$(lecture)
 [ "$after" = "$before" ] || fail "after down and up other answers: $after"
 step "up again: the same answers"
-compose down >"$work/down.log" 2>&1
+quietly "docker compose down" compose down
 
-docker run --detach --name "$ALONE" --publish 127.0.0.1::8000 inkling >"$work/run.log"
+quietly "docker run" docker run --detach --name "$ALONE" --publish 127.0.0.1::8000 inkling
 url=http://$(docker port "$ALONE" 8000/tcp | head -n 1)
 deadline=$((SECONDS + START_SECONDS))
 until [ "$(ask GET /health/ready '' 'a["worker"]' 2>"$work/ready.log")" = up ]; do
@@ -171,7 +171,7 @@ words=$(ask POST /predict-next-word '{"model": "next-word", "text": "in the begi
 step "the all-in-one image alone answers from its starter model: in the beginning god created the ... $words"
 
 start=$SECONDS
-docker stop --time "$STOP_SECONDS" "$ALONE" >"$work/stop.log" # sends SIGTERM, and SIGKILL when the time is over
+quietly "docker stop" docker stop --time "$STOP_SECONDS" "$ALONE" # sends SIGTERM, and SIGKILL when the time is over
 code=$(docker inspect --format '{{.State.ExitCode}}' "$ALONE")
 [ "$code" = 0 ] || fail "SIGTERM: exit code $code after $((SECONDS - start)) s"
 step "SIGTERM stopped it in $((SECONDS - start)) s with exit code 0"

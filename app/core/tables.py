@@ -45,6 +45,7 @@ class Job(Base):
     activate: Mapped[str]
     status: Mapped[str] = mapped_column(default="queued", index=True)
     attempt: Mapped[int] = mapped_column(default=0)
+    failures: Mapped[int] = mapped_column(default=0)  # attempts that the trainer itself ended
     progress: Mapped[float] = mapped_column(default=0.0)
     epoch: Mapped[float] = mapped_column(default=0.0)
     step: Mapped[int] = mapped_column(default=0)

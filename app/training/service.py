@@ -230,6 +230,13 @@ class Jobs:
         with self.database.write() as session:
             self._end(session, self._get(session, job_id), "cancelled")
 
+    def count_failure(self, job_id: str) -> int:
+        """The trainer ended an attempt by itself: how often by now. A stop or a kill of the service is none."""
+        with self.database.write() as session:
+            job = self._get(session, job_id)
+            job.failures += 1
+            return job.failures
+
     def requeue(self, job_id: str) -> None:
         """Let a job wait for another attempt; it goes on from its newest checkpoint."""
         with self.database.write() as session:

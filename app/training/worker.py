@@ -29,7 +29,7 @@ POLL_SECONDS = 0.1
 BEAT_SECONDS = 2.0
 CANCEL_SECONDS = 2.0  # for a run to see its STOP file; then it is killed, since nothing of it is needed
 STOP_SECONDS = 20.0  # for a run to write a checkpoint; then it is killed and goes on from the one before
-MOST_ATTEMPTS = 3
+MOST_FAILURES = 3
 
 
 class Worker:
@@ -141,13 +141,13 @@ class Worker:
             self.jobs.requeue(job.id)
         elif code == ExitCode.FAILED and now.error is not None:
             self.jobs.fail(job.id, now.error["code"], now.error["message"])
-        elif job.attempt < MOST_ATTEMPTS:
+        elif self.jobs.count_failure(job.id) < MOST_FAILURES:
             log.warning("%s: the trainer ended with %d; trying again", job.id, code)
             self.jobs.requeue(job.id)
         else:
             cause = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
             self.jobs.fail(
-                job.id, "trainer_died", f"the trainer {cause} {job.attempt} times. Its last words: {_tail(run_dir)}"
+                job.id, "trainer_died", f"the trainer {cause} {MOST_FAILURES} times. Its last words: {_tail(run_dir)}"
             )
         log.info("%s: %s", job.id, self.jobs.status(job.id))
 

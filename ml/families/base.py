@@ -109,6 +109,10 @@ class Family(ABC, Generic[C, D]):
     def has_held_out(self, data: D) -> bool:
         """Whether there is a validation part to choose the best checkpoint by."""
 
+    def scored_on(self, config: C, data: D) -> str:
+        """What, beside the held-out data, must be equal for two scores to be comparable."""
+        return ""
+
     @abstractmethod
     def export(self, state: State, config: C, data: D, into: Path) -> dict[str, Any]:
         """Write weights.safetensors, *.onnx and assets; return what serving must know (the manifest's `serving`)."""

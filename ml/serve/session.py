@@ -1,10 +1,14 @@
 """ONNX Runtime as this service runs it: one thread, no spinning."""
 
+import os
 from pathlib import Path
 
-import onnxruntime as ort
-
 from ml.artifact import ArtifactError
+
+# Before the library is loaded: it would report its use over the network, and wait seconds for that at exit.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import onnxruntime as ort
 
 
 def open_session(path: Path) -> ort.InferenceSession:

@@ -124,6 +124,10 @@ async def test_a_starter_to_come_is_503(settings: Settings, monkeypatch: pytest.
     async with made.router.lifespan_context(made):
         transport = httpx.ASGITransport(made)
         async with httpx.AsyncClient(transport=transport, base_url="http://inkling") as client:
+            assert (await client.get("/health/live")).status_code == 200
+            ready = await client.get("/health/ready")
+            assert ready.status_code == 503
+            assert ready.json()["models"]["next-word"] == "no version yet"
             response = await client.post("/predict-next-word", json={"text": "a"})
             problem(response, 503)
             assert response.headers["retry-after"]

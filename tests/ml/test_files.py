@@ -96,9 +96,14 @@ def test_a_new_folder_replaces_the_old_one_whole(tmp_path: Path) -> None:
 def test_a_broken_folder_leaves_the_old_one(tmp_path: Path) -> None:
     with files.new_folder(tmp_path / "version") as new:
         (new / "a.txt").write_text("old")
-    with pytest.raises(Broken), files.new_folder(tmp_path / "version") as new:
-        (new / "a.txt").write_text("half")
-        raise Broken
+
+    def half() -> None:
+        with files.new_folder(tmp_path / "version") as new:
+            (new / "a.txt").write_text("half")
+            raise Broken
+
+    with pytest.raises(Broken):
+        half()
     assert (tmp_path / "version" / "a.txt").read_text() == "old"
     assert names(tmp_path) == ["version"]
 

@@ -31,7 +31,7 @@ def test_equal_sets_are_at_distance_0() -> None:
 def test_a_shift_costs_its_square_over_the_trace() -> None:
     real = gauss([0, 0], [1, 2])
     trace = float(np.trace(np.cov(real, rowvar=False)))
-    assert metrics.frechet_distance(real, real + [3, 4]) == pytest.approx(25 / trace)
+    assert metrics.frechet_distance(real, real + np.array([3, 4])) == pytest.approx(25 / trace)
 
 
 def test_a_wider_spread_costs_the_square_of_the_difference_of_deviations() -> None:

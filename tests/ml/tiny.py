@@ -30,7 +30,7 @@ SENTENCES = [
             ["dog", "dogs", "king", "queen", "coffee"],
         )
     ),
-    *["The king said they don’t praise God there ."] * 4,
+    *["The king said they can’t praise God there ."] * 4,
     *["I said good morning 😀 to the queen !"] * 4,
     *["저는 커피를 좋아해요 ."] * 4,
 ]
@@ -44,7 +44,7 @@ RHYME = [
     "nine ten a big fat hen",
 ]
 
-# What makes a family small. `spare` parts of it (dropout, negatives) draw random numbers, so that a resume must too.
+# What makes a family small. Dropout and negatives draw random numbers, so that a resumed run must draw the same ones.
 CONFIGS: dict[str, dict[str, Any]] = {
     "lstm": {
         "embedding": 16,
@@ -55,7 +55,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "batch_size": 8,
         "length": 8,
         "negatives": 16,
-        "learning_rate": 0.02,
+        "learning_rate": 0.05,
         "context": 12,
     },
     "gan": {"channels": [16, 8], "batch_size": 16, "latent": 8, "learning_rate": 0.003, "ema": 0.95},

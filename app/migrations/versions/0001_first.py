@@ -26,6 +26,7 @@ def upgrade() -> None:
         sa.Column("activate", sa.String(), nullable=False),
         sa.Column("status", sa.String(), nullable=False, index=True),
         sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("progress", sa.Float(), nullable=False),
         sa.Column("epoch", sa.Float(), nullable=False),
         sa.Column("step", sa.Integer(), nullable=False),

@@ -203,6 +203,9 @@ class GANFamily(Family[GANConfig, ImageData]):
     def has_held_out(self, data: ImageData) -> bool:
         return True
 
+    def scored_on(self, config: GANConfig, data: ImageData) -> str:
+        return f"{config.size} pixels, {'colour' if config.colour else 'gray'}"
+
     def export(self, state: State, config: GANConfig, data: ImageData, into: Path) -> dict[str, Any]:
         assert config.size is not None
         generator, discriminator = state.modules["average"].cpu().eval(), state.modules["discriminator"].cpu().eval()

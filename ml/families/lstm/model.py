@@ -241,6 +241,9 @@ class LSTMFamily(Family[LSTMConfig, TextData]):
     def has_held_out(self, data: TextData) -> bool:
         return len(data.splits.get("validation", ())) > 1 and len(data.splits.get("test", ())) > 1
 
+    def scored_on(self, config: LSTMConfig, data: TextData) -> str:
+        return f"{len(data.vocabulary)} words"  # a smaller vocabulary leaves less to predict
+
     def export(self, state: State, config: LSTMConfig, data: TextData, into: Path) -> dict[str, Any]:
         model = _model(state).cpu().eval()
         save_file(

@@ -33,7 +33,7 @@ Finish = Callable[[str], Finished]
 
 
 def rhyme(folder: Path) -> Path:
-    return tiny.write_text(folder, tiny.RHYME)
+    return tiny.write_text(folder, 3 * tiny.RHYME)
 
 
 def few_discs(folder: Path) -> Path:
@@ -44,7 +44,7 @@ def few_discs(folder: Path) -> Path:
 BY_HEART: dict[str, tuple[Callable[[Path], Path], dict[str, Any], int, Callable[[dict[str, float]], bool]]] = {
     "lstm": (
         rhyme,
-        {"layers": 1, "dropout": 0.0, "dropout_hidden": 0.0, "batch_size": 2, "length": 16, "negatives": 0},
+        {"layers": 1, "dropout": 0.0, "dropout_hidden": 0.0, "batch_size": 2, "length": 8, "negatives": 0},
         150,
         lambda figures: figures["perplexity"] < 1.5 and figures["top1"] > 0.9,
     ),
@@ -77,7 +77,7 @@ def test_a_published_version_has_the_score_of_its_test_part(name: str, finished:
     manifest = finished(name).manifest
     assert manifest.metrics["split"] == "test"
     assert np.isfinite(manifest.metrics[manifest.score.metric])
-    assert manifest.score.held_out == f"test of {manifest.dataset.sha256}"
+    assert manifest.score.held_out.startswith(f"test of {manifest.dataset.sha256}")
 
 
 # -- resuming --------------------------------------------------------------------------------------------------------
@@ -100,9 +100,10 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(name: str, finish
     last = f"step-{tiny.STEPS:012d}.safetensors"
     one, other = (checkpoint.load(done.run.checkpoints / last)["state"] for done in (whole, again))
     assert differences(one, other) == []
-    assert again.manifest.files == {
-        file: entry for file, entry in whole.manifest.files.items() if not file.endswith(".onnx")
-    } | {file: entry for file, entry in again.manifest.files.items() if file.endswith(".onnx")}
+    assert "weights.safetensors" in whole.manifest.files
+    for file, entry in whole.manifest.files.items():
+        if not file.endswith(".onnx"):  # the exporter promises equal answers, not equal bytes
+            assert again.manifest.files[file] == entry, file
     assert again.manifest.metrics == whole.manifest.metrics
     for kind in ("metrics", "sample"):
         told, told_again = (

@@ -1,0 +1,294 @@
+"""The GAN: the lecture's objective, the averaged generator, and what pictures it takes."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from ml.data import store
+from ml.data.store import DatasetInfo
+from ml.families import catalog
+from ml.families.base import State, TrainingError
+from ml.families.gan.config import GAN, SIZES, GANConfig, resolve
+from ml.families.gan.model import PREVIEW_SEEDS, Discriminator, GANFamily, Generator, ImageData, _to_pixels
+from ml.serve import images as serving
+from tests.ml import tiny
+from tests.ml.tiny import differences
+
+CPU = torch.device("cpu")
+
+
+def info(height: int, width: int, channels: int) -> DatasetInfo:
+    counts = {"pictures": 100, "height": height, "width": width, "channels": channels}
+    return tiny.info("image").model_copy(update={"counts": counts})
+
+
+def prepared(source: Path, into: Path, **values: Any) -> tuple[GANFamily, GANConfig, ImageData]:
+    family = catalog.load("gan")
+    assert isinstance(family, GANFamily)
+    config = resolve(GAN.config("auto", tiny.CONFIGS["gan"] | values), store.read_info(source))
+    into.mkdir(exist_ok=True)
+    return family, config, family.prepare(source, config, into)
+
+
+def built(family: GANFamily, config: GANConfig, data: ImageData, seed: int = 0) -> State:
+    torch.manual_seed(seed)
+    state = family.build(config, data, CPU)
+    state.progress = 0.1  # behind the warm-up, before the decay: the rate is the one of the config
+    return state
+
+
+# -- the objective ---------------------------------------------------------------------------------------------------
+
+
+def written_out(state: State, config: GANConfig, batches: list[Tensor], chance: Tensor) -> list[tuple[float, float]]:
+    """The lecture's V(D, G) as it is written, for some updates, from the weights of `state` and the same chance."""
+    generator, discriminator = Generator(config), Discriminator(config)
+    generator.load_state_dict(state.modules["generator"].state_dict())
+    discriminator.load_state_dict(state.modules["discriminator"].state_dict())
+    rates = {"lr": config.learning_rate, "betas": (config.beta1, config.beta2)}
+    for_d = torch.optim.Adam(discriminator.parameters(), **rates)
+    for_g = torch.optim.Adam(generator.parameters(), **rates)
+    torch.set_rng_state(chance)
+    told = []
+    for x in batches:
+        fake = generator(torch.randn(len(x), config.latent)).detach()
+        d_x, d_fake = torch.sigmoid(discriminator(x)), torch.sigmoid(discriminator(fake))
+        value = torch.log(d_x).mean() + torch.log(1 - d_fake).mean()
+        for_d.zero_grad()
+        (-value).backward()  # max over D
+        for_d.step()
+        d_fake = torch.sigmoid(discriminator(generator(torch.randn(len(x), config.latent))))
+        # min over G, or the other objective of the same goal
+        loss = torch.log(1 - d_fake).mean() if config.objective == "minimax" else -torch.log(d_fake).mean()
+        for_g.zero_grad()
+        loss.backward()
+        for_g.step()
+        told.append((-float(value.detach()), float(loss.detach())))
+    return told
+
+
+@pytest.mark.parametrize("objective", ["minimax", "non-saturating"])
+def test_the_losses_are_the_lectures_formula(objective: str, sources: dict[str, Path], tmp_path: Path) -> None:
+    family, config, data = prepared(sources["gan"], tmp_path / "p", objective=objective, penalty=0.0)
+    state = built(family, config, data)
+    batches = list(family.batches(data, config, 0, 0, 0))
+    chance = torch.get_rng_state()
+    theirs = written_out(state, config, batches, chance)
+    torch.set_rng_state(chance)
+    ours = []
+    for batch in batches:
+        losses = family.train_step(state, config, data, batch)
+        state.step += 1
+        ours.append((float(losses["loss_d"]), float(losses["loss_g"])))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
+    assert all((loss_g < 0) == (objective == "minimax") for _, loss_g in ours)
+
+
+def test_the_minimax_preset_is_the_objective_as_written() -> None:
+    assert GAN.config("minimax", {}).objective == "minimax"
+    assert GAN.config("auto", {}).objective == "non-saturating"
+
+
+def test_the_penalty_pulls_at_the_discriminator_every_few_updates(sources: dict[str, Path], tmp_path: Path) -> None:
+    family, config, data = prepared(sources["gan"], tmp_path / "p", penalty_every=2)
+    (batch, *_) = family.batches(data, config, 0, 0, 0)
+
+    def gradients(step: int, penalty: float) -> list[Tensor | None]:
+        state = built(family, config, data)
+        state.step = step
+        family.train_step(state, config.model_copy(update={"penalty": penalty}), data, batch)
+        return [p.grad for p in state.modules["discriminator"].parameters()]
+
+    assert differences(gradients(0, 1.0), gradients(0, 0.0)) != []
+    assert differences(gradients(1, 1.0), gradients(1, 0.0)) == []
+    assert differences(gradients(2, 1.0), gradients(2, 0.0)) != []
+
+
+def test_the_penalty_flattens_the_discriminator(sources: dict[str, Path], tmp_path: Path) -> None:
+    family, config, data = prepared(sources["gan"], tmp_path / "p", penalty_every=1)
+    batches = list(family.batches(data, config, 0, 0, 0))
+
+    def steepness(penalty: float) -> float:
+        state = built(family, config, data)
+        for batch in 5 * batches:
+            family.train_step(state, config.model_copy(update={"penalty": penalty}), data, batch.clone())
+            state.step += 1
+        pictures = batches[0].clone().requires_grad_()
+        (slope,) = torch.autograd.grad(state.modules["discriminator"](pictures).sum(), pictures)
+        return float(slope.square().sum())
+
+    assert steepness(10.0) < 0.5 * steepness(0.0)
+
+
+def test_the_average_follows_the_generator(sources: dict[str, Path], tmp_path: Path) -> None:
+    family, config, data = prepared(sources["gan"], tmp_path / "p", ema=0.9)
+    state = built(family, config, data)
+    before = {name: p.clone() for name, p in state.modules["average"].state_dict().items()}
+    assert differences(before, dict(state.modules["generator"].state_dict())) == []
+    (batch, *_) = family.batches(data, config, 0, 0, 0)
+    family.train_step(state, config, data, batch)
+    for name, new in state.modules["generator"].state_dict().items():
+        torch.testing.assert_close(state.modules["average"].state_dict()[name], 0.9 * before[name] + 0.1 * new)
+
+
+def test_mean_answers_of_the_discriminator_are_told_at_every_evaluation(finished: Any) -> None:
+    points = tiny.events(finished("gan").run, "metrics")
+    assert len(points) == tiny.EVALUATIONS
+    for point in points:
+        assert 0 < point["d_real"] < 1
+        assert 0 < point["d_fake"] < 1
+        assert {"loss_d", "loss_g", "frechet_distance"} <= point.keys()
+
+
+def test_the_test_part_has_the_floor_beside_the_distance(finished: Any) -> None:
+    metrics = finished("gan").manifest.metrics
+    assert 0 < metrics["frechet_floor"] < metrics["frechet_distance"]
+
+
+# -- networks --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("colour", [True, False])
+def test_every_size_and_colour_is_drawn_and_judged(size: int, colour: bool) -> None:
+    config = resolve(GANConfig(size=size, colour=colour, latent=4), info(8, 8, 1))  # type: ignore[arg-type]
+    with torch.no_grad():
+        pictures = Generator(config)(torch.randn(2, 4))
+        logits = Discriminator(config)(pictures)
+    assert pictures.shape == (2, 3 if colour else 1, size, size)
+    assert float(pictures.abs().max()) <= 1
+    assert logits.shape == (2,)
+
+
+def test_one_picture_is_judged_by_itself(finished: Any) -> None:
+    discriminator = finished("gan").trainer.state.modules["discriminator"].eval()
+    pictures = torch.randn(4, 1, 28, 28)
+    with torch.no_grad():
+        together = discriminator(pictures)
+        alone = torch.cat([discriminator(picture[None]) for picture in pictures])
+    torch.testing.assert_close(together, alone)
+    assert float(discriminator.deviation) > 0
+
+
+def test_in_training_the_discriminator_sees_a_collapse() -> None:
+    torch.manual_seed(0)
+    discriminator = Discriminator(GANConfig(size=28, colour=False, channels=[8, 4]))
+    varied = torch.randn(8, 1, 28, 28)
+    with torch.no_grad():
+        nn.init.zeros_(discriminator.head.weight[:, : 8 * 49])  # what is left sees the batch's deviation alone
+        assert float(discriminator(varied).std()) == pytest.approx(0, abs=1e-6)
+        assert not torch.allclose(discriminator(varied)[:1], discriminator(varied[:1].repeat(8, 1, 1, 1))[:1])
+
+
+# -- pictures --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "channels", "size", "colour"),
+    [
+        (28, 28, 1, 28, False),
+        (20, 28, 1, 28, False),
+        (64, 64, 3, 32, True),
+        (28, 28, 3, 32, True),
+        (64, 20, 1, 32, False),
+    ],
+)
+def test_size_and_colour_are_chosen_from_the_pictures(
+    height: int, width: int, channels: int, size: int, colour: bool
+) -> None:
+    config = resolve(GANConfig(), info(height, width, channels))
+    assert (config.size, config.colour) == (size, colour)
+    assert config.channels is not None
+    assert size % 2 ** len(config.channels) == 0
+
+
+def test_what_was_chosen_by_hand_stays() -> None:
+    config = resolve(GANConfig(size=48, colour=False, channels=[8]), info(64, 64, 3))
+    assert (config.size, config.colour, config.channels) == (48, False, [8])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"size": 28, "channels": [8, 8, 8]},
+        {"size": 64, "channels": [0]},
+        {"size": 64, "channels": [1025]},
+        {"size": 64, "channels": []},
+        {"size": 30},
+        {"objective": "wasserstein"},
+    ],
+)
+def test_layers_that_do_not_fit_are_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        GANConfig.model_validate(values)
+
+
+def test_layers_that_do_not_fit_the_chosen_size_are_refused_when_it_is_chosen() -> None:
+    with pytest.raises(ValidationError, match="28 cannot be halved 3 times"):
+        resolve(GANConfig(channels=[8, 8, 8]), info(28, 28, 1))
+
+
+def test_too_few_pictures_are_refused_with_the_least(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="49 pictures are too few for a GAN; give it at least 50"):
+        prepared(tiny.write_images(tmp_path / "set", tiny.discs(49)), tmp_path / "p")
+
+
+def test_fifty_pictures_are_enough_and_split(tmp_path: Path) -> None:
+    _, _, data = prepared(tiny.write_images(tmp_path / "set", tiny.discs(50)), tmp_path / "p")
+    assert {name: len(part) for name, part in data.splits.items()} == {"train": 40, "validation": 5, "test": 5}
+
+
+def test_pictures_are_resized_and_made_gray_or_colour(tmp_path: Path) -> None:
+    source = tiny.write_images(tmp_path / "set", tiny.discs(50, size=64, channels=3))
+    _, _, data = prepared(source, tmp_path / "p", size=32, colour=False)
+    assert data.splits["train"].shape == (40, 32, 32, 1)
+
+
+def test_a_batch_is_the_pictures_in_minus_1_to_1(sources: dict[str, Path], tmp_path: Path) -> None:
+    family, config, data = prepared(sources["gan"], tmp_path / "p")
+    (batch, *_) = family.batches(data, config, 0, 0, 0)
+    assert batch.shape == (16, 1, 28, 28)
+    assert (float(batch.min()), float(batch.max())) == (-1.0, pytest.approx(1, abs=0.1))
+    pixels = _to_pixels(batch)
+    assert all(any(np.array_equal(picture, known) for known in data.splits["train"]) for picture in pixels)
+
+
+def test_previews_and_answers_round_alike() -> None:
+    values = torch.linspace(-1.02, 1.02, 28 * 28 * 3).view(1, 3, 28, 28)
+    np.testing.assert_array_equal(_to_pixels(values)[0], serving.to_pixels(values.numpy()))
+
+
+def test_pictures_that_are_all_the_same_are_refused_in_plain_words(tmp_path: Path) -> None:
+    source = tiny.write_images(tmp_path / "set", np.full((60, 28, 28, 1), 128, np.uint8))
+    run = tiny.new_run(tmp_path / "run", "gan", budget={"steps": 4})
+    with pytest.raises(TrainingError, match="same"):
+        tiny.finish(run, source)
+
+
+# -- what is shown ---------------------------------------------------------------------------------------------------
+
+
+def test_the_sample_is_a_grid_of_the_first_seeds_by_the_published_generator(finished: Any) -> None:
+    done = finished("gan")
+    with Image.open(done.run.artifact / "samples" / "grid.png") as grid:
+        assert grid.size == (6 * 30 + 2, 6 * 30 + 2)
+        sheet = np.asarray(grid)
+    sampler = serving.Sampler.open(done.run.artifact)
+    for seed in range(1, PREVIEW_SEEDS + 1):
+        top, left = 2 + (seed - 1) // 6 * 30, 2 + (seed - 1) % 6 * 30
+        drawn = serving.to_pixels(sampler.draw(seed))[:, :, 0].astype(int)
+        assert abs(sheet[top : top + 28, left : left + 28] - drawn).max() <= 1
+
+
+def test_a_sample_is_kept_at_every_evaluation(finished: Any) -> None:
+    done = finished("gan")
+    samples = tiny.events(done.run, "sample")
+    assert [sample["step"] for sample in samples] == [24, 48, 72, 96]
+    pictures = [(done.run.path / sample["file"]).read_bytes() for sample in samples]
+    assert len(set(pictures)) == 4

@@ -1,0 +1,24 @@
+"""ONNX Runtime as it is opened here."""
+
+from pathlib import Path
+
+import pytest
+
+from ml.artifact import ArtifactError
+from ml.serve.session import open_session
+from tests.ml.tiny import Finished
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a model", bytes(1000)])
+def test_what_is_no_model_is_refused_by_its_name(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "next_word.onnx").write_bytes(content)
+    with pytest.raises(ArtifactError, match=r"next_word\.onnx does not load"):
+        open_session(tmp_path / "next_word.onnx")
+
+
+def test_it_keeps_to_one_thread_on_the_cpu(lecture_run: Finished) -> None:
+    session = open_session(lecture_run.run.artifact / "next_word.onnx")
+    assert session.get_providers() == ["CPUExecutionProvider"]
+    options = session.get_session_options()
+    assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)
