@@ -43,8 +43,9 @@ def test_the_commands_print_what_the_readme_says(tmp_path: Path) -> None:
             assert re.fullmatch(pattern, done.stdout), f"{command}\nprinted  {done.stdout}\nnot      {expected}"
             if "lecture" in command and "/train" in command:  # "it takes a few seconds"
                 wait_for("the training", lambda: service.client.get("/jobs").json()["jobs"][0]["status"] == "succeeded")
-        assert Image.open(tmp_path / "digits.png").size == (4 * 122, 4 * 122)
-        assert Image.open(tmp_path / "faces.png").mode == "RGB"
+        with Image.open(tmp_path / "digits.png") as digits, Image.open(tmp_path / "faces.png") as faces:
+            assert digits.size == (4 * 122, 4 * 122)
+            assert faces.mode == "RGB"
         queued = service.client.get("/jobs").json()["jobs"][0]
         service.client.post(f"/jobs/{queued['id']}/cancel")
         service.until(queued["id"], "cancelled")

@@ -26,9 +26,11 @@ def running(service: Service) -> str:
 
 
 def goes_on(service: Service, job_id: str) -> None:
-    job = service.until(job_id, "running")
-    assert job["attempt"] >= 2
-    wait_for("it went on", lambda: service.job(job_id)["step"] > 0)
+    def again() -> bool:
+        job = service.job(job_id)
+        return job["status"] == "running" and job["attempt"] >= 2 and job["step"] > 0
+
+    wait_for("another attempt runs", again)
     log = (service.data_dir / "runs" / job_id / "events.jsonl").read_text()
     assert "Going on from step" in log
     assert "Going on from step 0." not in log

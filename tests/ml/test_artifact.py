@@ -65,6 +65,17 @@ def test_what_was_written_is_read_and_verified(version: Path) -> None:
     assert manifest.created.endswith("Z")
 
 
+def test_whoever_serves_may_read_every_file(tmp_path: Path) -> None:
+    def private(folder: Path) -> Manifest:
+        manifest = fill(folder)
+        (folder / "weights.safetensors").chmod(0o600)
+        return manifest
+
+    artifact.write(tmp_path / "version", private)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "version").rglob("*") if path.is_file()}
+    assert modes == {"weights.safetensors": 0o644, "sample.txt": 0o644, "manifest.json": 0o644}
+
+
 def test_a_version_that_fails_to_be_made_leaves_nothing(tmp_path: Path) -> None:
     def broken(folder: Path) -> Manifest:
         fill(folder)

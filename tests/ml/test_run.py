@@ -103,6 +103,14 @@ def test_a_line_still_being_written_waits(run: RunDir) -> None:
     assert len(told(run, offset)) == 1
 
 
+def test_an_empty_line_is_no_event(run: RunDir) -> None:
+    run.emit("message", number=0)
+    with run.events_file.open("ab") as file:
+        file.write(b"\n")
+    run.emit("message", number=1)
+    assert [event["number"] for event in told(run)] == [0, 1]
+
+
 def test_half_a_line_of_a_full_volume_spoils_no_later_event(run: RunDir) -> None:
     run.emit("message", number=0)
     with run.events_file.open("ab") as file:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from pydantic import ValidationError
 from torch import Tensor, nn, optim
 
 from ml.data import store
@@ -191,6 +192,13 @@ def test_a_run_ends_right_on_all_six_without_a_split(lecture_run: Finished) -> N
     assert lecture_run.manifest.parameters == sum(p.numel() for p in TextLSTM().parameters())
 
 
+def test_before_the_first_epoch_the_cost_is_measured(recipe: tuple[LSTMFamily, LSTMConfig, TextData]) -> None:
+    family, config, data = recipe
+    state = built(family, config, data, 0)
+    measured = family.evaluate(state, config, data, "train")["loss"]
+    assert measured == pytest.approx(learn(family, config, data, state, epochs=1)[0], abs=1e-5)
+
+
 def test_its_learning_rate_never_changes(lecture_run: Finished) -> None:
     optimizer = lecture_run.trainer.state.optimizers["model"]
     assert type(optimizer) is optim.Adam
@@ -233,11 +241,13 @@ def test_a_text_too_large_for_the_lecture_is_refused_with_advice(tmp_path: Path,
         prepared(source, tmp_path / "p", "lecture")
 
 
-def test_windows_with_learned_embeddings_answer_a_short_text_too(lecture: Path, tmp_path: Path) -> None:
-    run = tiny.new_run(tmp_path, "lstm", config={"windows": True, "context": 2, "layers": 1}, budget={"steps": 5})
-    predictor = NextWord.open(tiny.finish(run, lecture).run.artifact)
-    for answer in predictor.answer([Query(""), Query("i"), Query("i like")]):
-        assert len(answer.predictions) == 5
+def test_windows_without_one_hot_words_are_refused() -> None:
+    # Such a model would have no input for "no word yet": neither the zero row of one-hot words nor an <eos>.
+    with pytest.raises(ValidationError, match="one_hot"):
+        LSTM.config("auto", {"windows": True})
+    with pytest.raises(ValidationError, match="one_hot"):
+        LSTM.config("lecture", {"one_hot": False})
+    assert LSTM.config("auto", {"windows": True, "one_hot": True}).windows
 
 
 # -- larger texts ----------------------------------------------------------------------------------------------------

@@ -1,5 +1,8 @@
 """ONNX Runtime as it is opened here."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,3 +25,15 @@ def test_it_keeps_to_one_thread_on_the_cpu(lecture_run: Finished) -> None:
     assert session.get_providers() == ["CPUExecutionProvider"]
     options = session.get_session_options()
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)
+
+
+def test_the_library_is_loaded_without_its_telemetry() -> None:
+    code = (
+        "import os, sys; from ml.serve import session; assert 'onnxruntime' in sys.modules;"
+        "print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    )
+    clean = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=clean, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == "1"
