@@ -167,7 +167,7 @@ done
 [ "$(docker exec "$ALONE" id -u)" = 10001 ] || fail "the all-in-one image runs as root"
 words=$(ask POST /predict-next-word '{"model": "next-word", "text": "in the beginning god created the "}' \
   '" ".join(p["word"] for p in a["predictions"])')
-[ -n "$words" ] || fail "the starter model has no answer"
+case " $words " in *" heaven "*) ;; *) fail "the starter model does not know how its book begins: $words" ;; esac
 step "the all-in-one image alone answers from its starter model: in the beginning god created the ... $words"
 
 start=$SECONDS

@@ -60,7 +60,8 @@ class ModelHost:
         self.problems: dict[str, str] = {}
         self._active: dict[str, int] = {}
         self._loaded: OrderedDict[tuple[str, int], AnyLoaded] = OrderedDict()
-        self._lock = threading.Lock()  # around _loaded and loading
+        self._lock = threading.Lock()  # around _loaded
+        self._swap = threading.Lock()  # from reading which version is active to answering from it
         self._stop = threading.Event()
         self._text: Batcher[Loaded[NextWord], Query, Answer] = Batcher("text", _predict, queue_size)
         self._images: Batcher[Loaded[Sampler], Draw, Drawn] = Batcher("images", _draw, queue_size, most=1)
@@ -107,27 +108,25 @@ class ModelHost:
         return loaded
 
     def _load_now(self, name: str, version: int | None, modality: str) -> AnyLoaded:
-        model, _ = self.registry.get(name)
-        if model.modality != modality:
-            raise _wrong_kind(name, modality)
-        if version is None:
-            version = model.active
-            if version is None:
+        """A version that is not in memory yet: the one named, or else the active one, which is followed from now on."""
+        with self._swap:
+            model, _ = self.registry.get(name)
+            if model.modality != modality:
+                raise _wrong_kind(name, modality)
+            wanted = version or model.active
+            if wanted is None:
                 raise Conflict(f"no version of {name!r} is active; choose one with PUT /models/{name}/active")
-            wanted_active = True
-        else:
-            self.registry.version(name, version)
-            wanted_active = False
-        try:
-            loaded = self.load(name, version)
-        except ArtifactError as error:
-            raise Conflict(
-                f"{name}@{version} is damaged ({error}); activate another version with PUT /models/{name}/active",
-                code="damaged_version",
-            ) from error
-        if wanted_active:
-            self._active[name] = version
-        return loaded
+            self.registry.version(name, wanted)
+            try:
+                loaded = self.load(name, wanted)
+            except ArtifactError as error:
+                raise Conflict(
+                    f"{name}@{wanted} is damaged ({error}); activate another version with PUT /models/{name}/active",
+                    code="damaged_version",
+                ) from error
+            if version is None:
+                self._active[name] = wanted
+            return loaded
 
     def load(self, name: str, version: int) -> AnyLoaded:
         """Bring a version into memory: verify its hashes, load it, warm it up. Raises ArtifactError."""
@@ -160,13 +159,14 @@ class ModelHost:
     def activate(self, name: str, version: int) -> None:
         """Load `version`, and only then let it answer. Raises Invalid when it does not load: the old one stays."""
         self.registry.version(name, version)
-        try:
-            self.load(name, version)
-        except ArtifactError as error:
-            raise Invalid(f"{name}@{version} does not load: {error}", pointer="/version") from error
-        self.registry.activate(name, version)
-        self._active[name] = version
-        self.problems.pop(name, None)
+        with self._swap:
+            try:
+                self.load(name, version)
+            except ArtifactError as error:
+                raise Invalid(f"{name}@{version} does not load: {error}", pointer="/version") from error
+            self.registry.activate(name, version)
+            self._active[name] = version
+            self.problems.pop(name, None)
 
     # -- following ---------------------------------------------------------------------------------------------------
 
@@ -178,22 +178,23 @@ class ModelHost:
                 log.exception("could not look for new versions")
 
     def _refresh(self) -> None:
-        for name, version in self.registry.active().items():
-            follows = name in STARTERS or name in self._active  # others are loaded when first asked for
-            if (
-                not follows
-                or self._active.get(name) == version
-                or self.problems.get(name, "").startswith(f"{name}@{version} ")
-            ):
-                continue
-            try:
-                self.load(name, version)
-            except ArtifactError as error:
-                self.problems[name] = f"{name}@{version} does not load: {error}"
-                log.error("%s", self.problems[name])
-                continue
-            self._active[name] = version
-            self.problems.pop(name, None)
+        with self._swap:
+            for name, version in self.registry.active().items():
+                follows = name in STARTERS or name in self._active  # others are loaded when first asked for
+                if (
+                    not follows
+                    or self._active.get(name) == version
+                    or self.problems.get(name, "").startswith(f"{name}@{version} ")
+                ):
+                    continue
+                try:
+                    self.load(name, version)
+                except ArtifactError as error:
+                    self.problems[name] = f"{name}@{version} does not load: {error}"
+                    log.error("%s", self.problems[name])
+                    continue
+                self._active[name] = version
+                self.problems.pop(name, None)
 
 
 def parse(reference: str) -> tuple[str, int | None]:
