@@ -93,13 +93,20 @@ def verify(folder: Path) -> Manifest:
     """Read the manifest and check every file it names by size and SHA-256. Raises ArtifactError naming the file."""
     manifest = read(folder)
     for name, entry in manifest.files.items():
-        path = folder / name
-        if not path.resolve().is_relative_to(folder.resolve()):
-            raise ArtifactError(f"{name} points outside the version's folder")
-        if not path.is_file():
-            raise ArtifactError(f"{name} is missing")
-        if path.stat().st_size != entry.bytes:
-            raise ArtifactError(f"{name} has {path.stat().st_size:,} bytes instead of {entry.bytes:,}")
-        if files.sha256_file(path) != entry.sha256:
-            raise ArtifactError(f"{name} was altered: its SHA-256 is not the manifest's")
+        try:
+            _verify_file(folder, name, entry)
+        except (OSError, ValueError) as error:  # a name that no file can have, or one that cannot be read
+            raise ArtifactError(f"{name[:100]!r} cannot be read: {error}") from error
     return manifest
+
+
+def _verify_file(folder: Path, name: str, entry: FileEntry) -> None:
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ArtifactError(f"{name} points outside the version's folder")
+    if not path.is_file():
+        raise ArtifactError(f"{name} is missing")
+    if path.stat().st_size != entry.bytes:
+        raise ArtifactError(f"{name} has {path.stat().st_size:,} bytes instead of {entry.bytes:,}")
+    if files.sha256_file(path) != entry.sha256:
+        raise ArtifactError(f"{name} was altered: its SHA-256 is not the manifest's")

@@ -30,6 +30,8 @@ def frechet_distance(real: Floats, fake: Floats) -> float:
         + float(np.trace(cov_f))
         - 2 * float(np.sqrt(np.clip(cross, 0, None)).sum())
     )
+    if trace == 0:  # real pictures that are all the same have no scale
+        return math.inf
     return max(0.0, distance) / trace
 
 

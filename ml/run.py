@@ -14,11 +14,12 @@ Must not know: databases, HTTP, or what a family is.
 """
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -83,9 +84,15 @@ class RunDir:
     def emit(self, kind: str, **data: Any) -> None:
         """Append one event: status, progress, metrics, sample, message or done."""
         line = json.dumps({"kind": kind, "time": round(time.time(), 3), **data}, allow_nan=False)
-        with self.events_file.open("ab") as file:
-            # One write of a whole line: a reader, or a kill, never leaves half an event in front of another.
-            file.write(line.encode() + b"\n")
+        with self.events_file.open("ab+") as file:
+            # One write of a whole line; half a line that a full volume or a kill left is ended first.
+            broken = file.tell() > 0 and self._last_byte(file) != b"\n"
+            file.write((b"\n" if broken else b"") + line.encode() + b"\n")
+
+    @staticmethod
+    def _last_byte(file: BinaryIO) -> bytes:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1)
 
     def events(self, offset: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
         """Whole events from byte `offset` on, each with the offset behind it; a line still being written waits."""
@@ -97,5 +104,8 @@ class RunDir:
                 if not line.endswith(b"\n"):
                     return
                 offset += len(line)
-                if line.strip():
-                    yield offset, json.loads(line)
+                try:
+                    event = json.loads(line)
+                except ValueError:  # half a line, ended later
+                    continue
+                yield offset, event

@@ -52,6 +52,9 @@ def train(run: RunDir) -> ExitCode:
         torch.set_num_threads(spec.threads)
         if spec.family not in catalog.FAMILIES:
             raise TrainingError(f"no family {spec.family!r}; there are {', '.join(catalog.FAMILIES)}")
+        presets = catalog.FAMILIES[spec.family].presets
+        if spec.preset not in presets:
+            raise TrainingError(f"{spec.family!r} has no preset {spec.preset!r}; it has {', '.join(presets)}")
         trainer = Trainer(run, spec, catalog.load(spec.family), data_folder(run, spec))
         trainer.interrupted = asked
         trainer.fit()
@@ -69,6 +72,8 @@ def train(run: RunDir) -> ExitCode:
         traceback.print_exc()
         return _fail(run, "volume", f"the run's folder cannot be used: {error}")
     except Exception as error:
+        if "allocate memory" in str(error):  # torch's own allocator raises a plain RuntimeError
+            return _fail(run, "out_of_memory", f"out of memory: {error}; try a smaller batch_size or model")
         traceback.print_exc()
         return _fail(run, "internal", f"{type(error).__name__}: {error}")
     return ExitCode.DONE

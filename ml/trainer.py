@@ -167,8 +167,9 @@ class Trainer:
 
     def _evaluate(self) -> None:
         """Measure, draw a sample, and keep the weights if they are the best so far."""
-        held_out = self.family.has_held_out(self.data)
         losses = self._losses()
+        self._check_weights()
+        held_out = self.family.has_held_out(self.data)
         figures = self.family.evaluate(self.state, self.config, self.data, "validation" if held_out else "train")
         for name, loss in losses.items():
             if name not in figures:
@@ -217,6 +218,14 @@ class Trainer:
                 )
         return losses
 
+    def _check_weights(self) -> None:
+        """Raises TrainingError when the last update left a weight that is no number; its loss was still one."""
+        for module in self.state.modules.values():
+            if not all(bool(torch.isfinite(weights).all()) for weights in module.parameters()):
+                raise TrainingError(
+                    f"weights became infinite at step {self.state.step:,}: training ran away; try a lower learning_rate"
+                )
+
     def _epochs(self) -> float:
         return round(self.state.epoch + self.state.batch / self.steps_per_epoch, 3)
 
@@ -240,6 +249,7 @@ class Trainer:
         if held_out and best.exists():
             for name, weights in checkpoint.load(best).items():
                 self.state.modules[name].load_state_dict(weights)
+        self._check_weights()
         split: Split = "test" if held_out else "train"
         figures: dict[str, Any] = _finite(self.family.evaluate(self.state, self.config, self.data, split))
         figures["split"] = split

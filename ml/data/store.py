@@ -76,7 +76,7 @@ def read_info(folder: Path) -> DatasetInfo:
 
 def read_lines(folder: Path) -> Iterator[str]:
     """The documents of a text data set, one a line."""
-    with (folder / "text.txt").open(encoding="utf-8") as file:
+    with (folder / "text.txt").open(encoding="utf-8", newline="\n") as file:  # only "\n" ends a line
         for line in file:
             yield line.rstrip("\n")
 

@@ -24,7 +24,7 @@ _LETTERS = r"[\p{L}\p{M}\p{N}_]"
 # family emoji or a flag stays whole.
 _WORD = rf"{_LETTERS}+(?:['’\-\u200c\u200d]{_LETTERS}+)*"
 _TOKEN = regex.compile(rf"{_WORD}|(?![\s\p{{C}}])\X")
-_LAST_WORD = regex.compile(rf"{_WORD}\Z")
+_LAST_WORD = regex.compile(rf"(?r){_WORD}\Z")  # searched from the end: forwards, a long word costs its square
 _SAYS_SOMETHING = regex.compile(r"[\p{L}\p{N}\p{Extended_Pictographic}]")
 _SENTENCE_END = frozenset(".!?")
 

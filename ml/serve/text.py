@@ -16,6 +16,7 @@ from ml.data.text import Vocabulary
 from ml.serve.session import open_session
 
 Probabilities = npt.NDArray[np.float32]  # (V,)
+LEAST = np.float32(1e-45)  # a word that may be said is never impossible, however unlikely
 TAIL = 4_000  # characters of a text that are looked at; more never fit into a model's context
 
 
@@ -99,6 +100,8 @@ class NextWord:
 
     def answer(self, queries: Sequence[Query]) -> list[Answer]:
         """Answer queries together: one forward pass for all that wait, one more for each further word."""
+        if not queries:
+            return []
         work = [self._read(query) for query in queries]
         first = self.probabilities([w.context for w in work])
         short = [i for i, w in enumerate(work) if w.partial and len(w.fitting) < w.query.top_k]
@@ -168,7 +171,7 @@ class NextWord:
                     may = np.zeros_like(w.allowed)
                     may[w.fitting] = True
                 if may.any():
-                    w.said.append(_choose(np.where(may, row, 0), w.query.temperature, chance[i]))
+                    w.said.append(_choose(np.where(may, np.maximum(row, LEAST), 0), w.query.temperature, chance[i]))
             turn += 1
             more = [i for i in current if turn < work[i].query.words and len(work[i].said) == turn]
             contexts = [(work[i].context + work[i].said)[-self.most :] for i in more]
@@ -176,9 +179,10 @@ class NextWord:
 
 
 def _choose(weights: Probabilities, temperature: float, chance: np.random.Generator) -> int:
-    if temperature <= 0 or weights.max() <= 0:
+    """One of the words with a weight above 0: the likeliest, or by chance with the weights' logarithms over T."""
+    if temperature <= 0:
         return int(weights.argmax())
-    with np.errstate(divide="ignore"):
-        scores = np.log(weights.astype(np.float64)) / temperature
-    exp = np.exp(scores - scores.max())
+    with np.errstate(divide="ignore", over="ignore"):
+        scores = np.log(weights.astype(np.float64))
+        exp = np.exp((scores - scores.max()) / temperature)
     return int(chance.choice(len(exp), p=exp / exp.sum()))

@@ -105,6 +105,8 @@ class GANFamily(Family[GANConfig, ImageData]):
         pictures, _ = store.read_images(source)
         if len(pictures) < LEAST_PICTURES:
             raise TrainingError(f"{len(pictures)} pictures are too few for a GAN; give it at least {LEAST_PICTURES}")
+        if (pictures == pictures[0]).all():
+            raise TrainingError("all pictures are the same; a GAN learns from differences")
         pictures = images.resize(pictures, config.size, 3 if config.colour else 1)
         parts = zip(("train", "validation", "test"), images.split(len(pictures)), strict=True)
         for name, part in parts:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ml.data.store import DatasetInfo
 from ml.families.spec import FamilySpec, Preset, Score
@@ -40,6 +40,12 @@ class LSTMConfig(BaseModel):
     clip: float = Field(1.0, ge=0, description="Largest gradient norm; 0 does not clip")
     evaluations: int = Field(20, ge=1, le=1000, description="Evaluations, spread evenly over the budget")
     patience: int = Field(8, ge=0, description="Evaluations without improvement before stopping early; 0 never stops")
+
+    @model_validator(mode="after")
+    def _windows_are_one_hot(self) -> "LSTMConfig":
+        if self.windows and not self.one_hot:  # there would be no input for "no word yet"
+            raise ValueError("windows needs one_hot")
+        return self
 
 
 def resolve(config: LSTMConfig, info: DatasetInfo) -> LSTMConfig:

@@ -126,6 +126,11 @@ class LSTMFamily(Family[LSTMConfig, TextData]):
             parts = text.split_lines(len(lines))
             train, *held_out = ([lines[i] for i in part] for part in parts)
             vocabulary = text.build_vocabulary(train, config.min_count or 1, config.max_words)
+            if config.one_hot and len(vocabulary) > MOST_ONE_HOT_WORDS:
+                raise TrainingError(
+                    f"one-hot words are for at most {MOST_ONE_HOT_WORDS:,} different ones, and this text has "
+                    f"{len(vocabulary):,}; leave one_hot out, or set max_words"
+                )
             if len(vocabulary) < 4:
                 raise TrainingError("the text has fewer than two different words; give it more text")
             names = ("train", "validation", "test")
