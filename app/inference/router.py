@@ -56,7 +56,10 @@ async def predict_next_word(
 
     With `Accept: text/event-stream` the continuation comes word by word, then the whole answer as `event: done`.
     """
-    if preferred(accept, ("application/json", STREAM)) == STREAM:
+    media = preferred(accept, ("application/json", STREAM))
+    if media is None:
+        raise NotAcceptable(f"Accept must allow application/json or {STREAM}")
+    if media == STREAM:
         first, loaded = await host.predict(body.model, _query(body, 1))  # an error is a problem document, not a stream
         return StreamingResponse(_stream(body, host, first, loaded), media_type=STREAM)
     if body.words > MOST_WORDS:

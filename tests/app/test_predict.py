@@ -125,6 +125,11 @@ async def test_bad_values_are_pointed_at(client: httpx.AsyncClient, body: dict, 
     problem(await client.post(ROUTE, json=body), 422, pointer)
 
 
+async def test_nothing_acceptable(client: httpx.AsyncClient) -> None:
+    body = problem(await client.post(ROUTE, json={"text": "a"}, headers={"Accept": "text/html"}), 406)
+    assert "text/event-stream" in body["detail"]
+
+
 async def test_unknown_model_names_those_there_are(client: httpx.AsyncClient) -> None:
     body = problem(await client.post(ROUTE, json={"text": "a", "model": "nope"}), 404)
     assert "next-word" in body["detail"]
