@@ -152,10 +152,6 @@ def _escape(part: str | int) -> str:
     return str(part).replace("~", "~0").replace("/", "~1")
 
 
-def invalid_fields(error: ValidationError, under: tuple[str | int, ...]) -> "InvalidFields":
-    return InvalidFields(field_errors(error, under))
-
-
 class InvalidFields(Invalid):
     """Several bad values at once, each with its pointer."""
 
