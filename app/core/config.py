@@ -29,9 +29,27 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(
         2 * 1024 * 1024, ge=1024, description="Largest JSON body; above this a request gets 413"
     )
+    max_upload_bytes: int = Field(
+        2 * 1024**3, ge=1024, description="Largest upload of a data set or model; above this it gets 413"
+    )
+    max_upload_files: int = Field(100_000, ge=1, description="Most files in an upload, those inside a ZIP included")
+    max_unpacked_bytes: int = Field(
+        8 * 1024**3, ge=1024, description="Most bytes that an uploaded ZIP may hold when unpacked"
+    )
+    max_picture_pixels: int = Field(50_000_000, ge=1, description="Largest picture taken in, in pixels")
+    max_skipped: float = Field(
+        0.1, ge=0, le=1, description="Share of broken lines or pictures up to which an upload is taken without them"
+    )
     reload_seconds: float = Field(0.25, gt=0, description="How often a change of the active version is looked for")
     checkpoint_seconds: float = Field(5.0, gt=0, description="Time between two checkpoints of a running job")
     max_queued: int = Field(100, ge=1, description="Jobs that may wait; above this POST /train gets 429")
+    jobs_at_once: int = Field(1, ge=1, le=64, description="Jobs that a worker trains at the same time")
+    keep_runs: int = Field(
+        100, ge=0, description="Ended jobs whose samples, logs and checkpoints are kept; older ones go"
+    )
+    keep_versions: int = Field(
+        0, ge=0, description="Versions of a model kept beside the active one; older ones go; 0 keeps all"
+    )
     log_level: str = Field("info", description="debug, info, warning or error")
 
     @field_validator("cors_origins", mode="before")

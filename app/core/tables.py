@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, TypeDecorator
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Float, ForeignKey, Index, TypeDecorator
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -25,7 +25,7 @@ def now() -> datetime:
 
 
 class Base(DeclarativeBase):
-    type_annotation_map = {datetime: UtcDateTime, dict[str, Any]: JSON}
+    type_annotation_map = {datetime: UtcDateTime, dict[str, Any]: JSON, float: Float}
 
 
 class Job(Base):
@@ -43,9 +43,15 @@ class Job(Base):
     seed: Mapped[int]
     budget: Mapped[dict[str, Any]]
     activate: Mapped[str]
+    base: Mapped[str | None]  # "name@3": the version whose weights it starts from
+    priority: Mapped[int] = mapped_column(default=0)  # the higher goes first
     status: Mapped[str] = mapped_column(default="queued", index=True)
     attempt: Mapped[int] = mapped_column(default=0)
-    failures: Mapped[int] = mapped_column(default=0)  # attempts that the trainer itself ended
+    # Both count attempts in a row that left no newer checkpoint; a newer one sets them back to 0.
+    failures: Mapped[int] = mapped_column(default=0)  # the trainer itself ended with an error
+    lost: Mapped[int] = mapped_column(default=0)  # the service was killed around it
+    checkpoint_step: Mapped[int | None]  # of the newest checkpoint
+    resumed_step: Mapped[int | None]  # of the checkpoint from which this attempt went on
     progress: Mapped[float] = mapped_column(default=0.0)
     epoch: Mapped[float] = mapped_column(default=0.0)
     step: Mapped[int] = mapped_column(default=0)
@@ -55,7 +61,7 @@ class Job(Base):
     metrics: Mapped[dict[str, Any]] = mapped_column(default=dict)
     error: Mapped[dict[str, Any] | None]
     result: Mapped[dict[str, Any] | None]
-    events_offset: Mapped[int] = mapped_column(default=0)  # bytes of the run's event log already taken in
+    events_offset: Mapped[int] = mapped_column(BigInteger, default=0)  # bytes of the run's event log already taken in
     created_at: Mapped[datetime] = mapped_column(default=now)
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
@@ -86,6 +92,17 @@ class Model(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
+class Activation(Base):
+    """A version that was made the active one. The newest row of a model is the present; a rollback removes it."""
+
+    __tablename__ = "activations"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    model: Mapped[str] = mapped_column(ForeignKey("models.name"), index=True)
+    version: Mapped[int]
+    at: Mapped[datetime] = mapped_column(default=now)
+
+
 class Version(Base):
     """One published version; its files lie in the volume under models/NAME/VERSION."""
 
@@ -95,6 +112,35 @@ class Version(Base):
     version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     job_id: Mapped[str | None]
     card: Mapped[dict[str, Any]]  # the manifest
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Dataset(Base):
+    """An uploaded data set; its files lie in the volume under datasets/ID. The same content is the same row."""
+
+    __tablename__ = "datasets"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    sha256: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    modality: Mapped[str]
+    bytes: Mapped[int] = mapped_column(BigInteger)  # of the files that were sent
+    info: Mapped[dict[str, Any]]  # ml.data.store.DatasetInfo
+    report: Mapped[dict[str, Any]]  # what was found on reading it: encoding, skipped lines or pictures
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Answer(Base):
+    """What was answered to a request with an Idempotency-Key; `status` is empty while it is being worked on."""
+
+    __tablename__ = "answers"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    route: Mapped[str] = mapped_column(primary_key=True)
+    digest: Mapped[str | None]  # SHA-256 of the request's content
+    status: Mapped[int | None]
+    headers: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    body: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 

@@ -1,0 +1,67 @@
+"""The user's own data sets; priority, base and attempts of jobs; activations for rolling back; stored answers."""
+
+import sqlalchemy as sa
+from alembic import op
+
+from app.core.tables import UtcDateTime
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    with op.batch_alter_table("jobs") as jobs:
+        jobs.add_column(sa.Column("base", sa.String()))
+        jobs.add_column(sa.Column("priority", sa.Integer(), nullable=False, server_default="0"))
+        jobs.add_column(sa.Column("lost", sa.Integer(), nullable=False, server_default="0"))
+        jobs.add_column(sa.Column("checkpoint_step", sa.Integer()))
+        jobs.add_column(sa.Column("resumed_step", sa.Integer()))
+        jobs.alter_column("events_offset", existing_type=sa.Integer(), type_=sa.BigInteger(), nullable=False)
+    activations = op.create_table(
+        "activations",
+        sa.Column("id", sa.Integer(), primary_key=True, autoincrement=True),
+        sa.Column("model", sa.String(), sa.ForeignKey("models.name"), nullable=False, index=True),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("at", UtcDateTime(timezone=True), nullable=False),
+    )
+    # What answers now is what a later rollback comes back to.
+    models = sa.table("models", sa.column("name"), sa.column("active"), sa.column("created_at"))
+    op.execute(
+        activations.insert().from_select(
+            ["model", "version", "at"],
+            sa.select(models.c.name, models.c.active, models.c.created_at).where(models.c.active.is_not(None)),
+        )
+    )
+    op.create_table(
+        "datasets",
+        sa.Column("id", sa.String(), primary_key=True),
+        sa.Column("sha256", sa.String(), nullable=False, unique=True),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("modality", sa.String(), nullable=False),
+        sa.Column("bytes", sa.BigInteger(), nullable=False),
+        sa.Column("info", sa.JSON(), nullable=False),
+        sa.Column("report", sa.JSON(), nullable=False),
+        sa.Column("created_at", UtcDateTime(timezone=True), nullable=False),
+    )
+    op.create_table(
+        "answers",
+        sa.Column("key", sa.String(), primary_key=True),
+        sa.Column("route", sa.String(), primary_key=True),
+        sa.Column("digest", sa.String()),
+        sa.Column("status", sa.Integer()),
+        sa.Column("headers", sa.JSON(), nullable=False),
+        sa.Column("body", sa.JSON()),
+        sa.Column("created_at", UtcDateTime(timezone=True), nullable=False),
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("answers")
+    op.drop_table("datasets")
+    op.drop_table("activations")
+    with op.batch_alter_table("jobs") as jobs:
+        for name in ("resumed_step", "checkpoint_step", "lost", "priority", "base"):
+            jobs.drop_column(name)
+        jobs.alter_column("events_offset", existing_type=sa.BigInteger(), type_=sa.Integer(), nullable=False)

@@ -1,0 +1,72 @@
+"""Every released schema upgrades, with what it holds; and the newest one is what the tables say."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from app.core.config import Settings
+from app.core.db import Database
+from app.core.tables import Base
+from app.main import Services
+
+# One database a released schema, each with a finished job, a waiting one, and four models.
+RELEASED = sorted((Path(__file__).parent / "schemas").glob("*.db"))
+
+
+def differences(database: Database) -> list[object]:
+    with database.engine.connect() as connection:
+        return list(compare_metadata(MigrationContext.configure(connection), Base.metadata))
+
+
+def test_a_new_database_has_the_tables_as_declared(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'new.db'}")
+    database.migrate(tmp_path / "lock")
+    assert differences(database) == []
+    database.close()
+
+
+@pytest.mark.parametrize("released", RELEASED, ids=lambda path: path.stem)
+def test_a_released_database_upgrades_and_keeps_what_it_holds(tmp_path: Path, released: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    shutil.copy(released, folder / "inkling.db")
+    services = Services(Settings(data_dir=folder))
+    try:
+        assert differences(services.database) == []
+        jobs, _ = services.jobs.page(limit=10)
+        assert {job.status for job in jobs} == {"queued", "succeeded"}
+        finished = next(job for job in jobs if job.status == "succeeded")
+        assert len(services.jobs.history(finished.id)) == 5
+        assert services.registry.active() == {"faces": 1, "lecture": 1, "next-word": 1, "pictures": 1}
+        with services.database.read() as session:
+            rows = session.execute(sa.text("SELECT model, version FROM activations ORDER BY model")).all()
+        assert [tuple(row) for row in rows] == [("faces", 1), ("lecture", 1), ("next-word", 1), ("pictures", 1)]
+        claimed = services.jobs.claim()
+        assert claimed is not None
+        assert claimed.dataset == "mnist"
+    finally:
+        services.close()
+
+
+def test_a_migration_goes_back_too(tmp_path: Path) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    from app.core.db import MIGRATIONS
+
+    shutil.copy(RELEASED[0], tmp_path / "inkling.db")
+    database = Database(f"sqlite:///{tmp_path / 'inkling.db'}")
+    database.migrate(tmp_path / "lock")
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with database.engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0001")
+        connection.commit()
+        columns = {column["name"] for column in sa.inspect(connection).get_columns("jobs")}
+    assert "priority" not in columns
+    database.close()
