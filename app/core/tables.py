@@ -61,7 +61,7 @@ class Job(Base):
     metrics: Mapped[dict[str, Any]] = mapped_column(default=dict)
     error: Mapped[dict[str, Any] | None]
     result: Mapped[dict[str, Any] | None]
-    events_offset: Mapped[int] = mapped_column(BigInteger, default=0)  # bytes of the run's event log already taken in
+    events_offset: Mapped[int] = mapped_column(default=0)  # bytes of the run's event log already taken in
     created_at: Mapped[datetime] = mapped_column(default=now)
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]

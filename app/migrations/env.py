@@ -7,7 +7,6 @@ from app.core.tables import Base
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=Base.metadata,
-    render_as_batch=True,  # SQLite cannot alter a column in place
     transaction_per_migration=True,
 )
 with context.begin_transaction():

@@ -12,13 +12,12 @@ depends_on = None
 
 
 def upgrade() -> None:
-    with op.batch_alter_table("jobs") as jobs:
-        jobs.add_column(sa.Column("base", sa.String()))
-        jobs.add_column(sa.Column("priority", sa.Integer(), nullable=False, server_default="0"))
-        jobs.add_column(sa.Column("lost", sa.Integer(), nullable=False, server_default="0"))
-        jobs.add_column(sa.Column("checkpoint_step", sa.Integer()))
-        jobs.add_column(sa.Column("resumed_step", sa.Integer()))
-        jobs.alter_column("events_offset", existing_type=sa.Integer(), type_=sa.BigInteger(), nullable=False)
+    # Column by column, never as a batch: that copies and drops the table, and SQLite would drop its events with it.
+    op.add_column("jobs", sa.Column("base", sa.String()))
+    op.add_column("jobs", sa.Column("priority", sa.Integer(), nullable=False, server_default="0"))
+    op.add_column("jobs", sa.Column("lost", sa.Integer(), nullable=False, server_default="0"))
+    op.add_column("jobs", sa.Column("checkpoint_step", sa.Integer()))
+    op.add_column("jobs", sa.Column("resumed_step", sa.Integer()))
     activations = op.create_table(
         "activations",
         sa.Column("id", sa.Integer(), primary_key=True, autoincrement=True),
@@ -61,7 +60,5 @@ def downgrade() -> None:
     op.drop_table("answers")
     op.drop_table("datasets")
     op.drop_table("activations")
-    with op.batch_alter_table("jobs") as jobs:
-        for name in ("resumed_step", "checkpoint_step", "lost", "priority", "base"):
-            jobs.drop_column(name)
-        jobs.alter_column("events_offset", existing_type=sa.BigInteger(), type_=sa.Integer(), nullable=False)
+    for name in ("resumed_step", "checkpoint_step", "lost", "priority", "base"):
+        op.drop_column("jobs", name)
