@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -23,7 +24,7 @@ from app.training.follow import follow
 from app.training.launcher import ProcessLauncher
 from app.training.service import Training
 from app.training.worker import Worker
-from ml.data.store import DatasetError
+from ml.data.store import DatasetError, DatasetInfo
 from ml.process import die_with
 from ml.run import Budget
 
@@ -48,9 +49,16 @@ def main() -> None:
         sys.exit("inkling: " + "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()))
 
 
+DataDir = Annotated[Path | None, typer.Option(help="Folder of everything kept; default: INKLING_DATA_DIR")]
+
+
+def settings_of(data_dir: Path | None) -> Settings:
+    return Settings() if data_dir is None else Settings(data_dir=data_dir)
+
+
 @contextmanager
-def services() -> Iterator[Services]:
-    made = Services(Settings())
+def services(settings: Settings | None = None) -> Iterator[Services]:
+    made = Services(settings or Settings())
     try:
         yield made
     finally:
@@ -60,9 +68,10 @@ def services() -> Iterator[Services]:
 @app.command()
 def serve(
     worker: Annotated[bool, typer.Option(help="Run a worker beside the service; without one, jobs wait")] = True,
+    data_dir: DataDir = None,
 ) -> None:
     """Answer over HTTP, with one worker beside it that trains."""
-    settings = Settings()
+    settings = settings_of(data_dir)
     _log(settings)
     raise typer.Exit(run_service(settings, with_worker=worker))
 
@@ -73,12 +82,13 @@ def worker(
     check: Annotated[
         bool, typer.Option("--check", help="Only say whether a worker is alive; exit code 1 if not")
     ] = False,
+    data_dir: DataDir = None,
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Train what waits in the queue, one job at a time."""
-    settings = Settings()
+    """Train what waits in the queue."""
+    settings = settings_of(data_dir)
     if check:
-        with services() as made:
+        with services(settings) as made:
             up = made.jobs.worker_is_up()
         console.print("up" if up else "down")
         raise typer.Exit(0 if up else 1)
@@ -86,10 +96,17 @@ def worker(
         die_with(parent, signal.SIGTERM)
     _log(settings)
     lock = hold(settings.make_data_dir(), "worker")
-    with services() as made:
-        launcher = ProcessLauncher()
-        publish = 2 * settings.reload_seconds
-        runs = Worker(made.jobs, made.registry, launcher, made.data_dir, settings.checkpoint_seconds, publish)
+    with services(settings) as made:
+        runs = Worker(
+            made.jobs,
+            made.attempts,
+            made.registry,
+            ProcessLauncher(),
+            checkpoint_seconds=settings.checkpoint_seconds,
+            publish_seconds=2 * settings.reload_seconds,
+            at_once=settings.jobs_at_once,
+            keep_runs=settings.keep_runs,
+        )
         runs.stop_on_signals()
         if job is None:
             runs.run()
@@ -112,6 +129,8 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Train this many updates")] = None,
     seed: Annotated[int | None, typer.Option(help="Makes a training repeatable")] = None,
     activate: Annotated[str, typer.Option(help="if_better, always or never")] = "if_better",
+    base: Annotated[str | None, typer.Option(help="Version whose weights to start from, e.g. next-word@1")] = None,
+    priority: Annotated[int, typer.Option(min=-100, max=100, help="Waiting jobs with a higher one go first")] = 0,
 ) -> None:
     """Train a model here and now, with a progress bar; a running service trains it instead, and is followed."""
     if activate not in ("if_better", "always", "never"):
@@ -119,35 +138,65 @@ def train(
     policy: Policy = activate  # type: ignore[assignment]
     budget = Budget(minutes=minutes, epochs=epochs, steps=steps)
     with services() as made:
-        wanted = Training(family, dataset, model, preset, _values(set_ or []), seed, budget, policy)
+        values = _values(set_ or [])
+        wanted = Training(family, dataset, model, preset, values, seed, budget, policy, base, priority)
         raise typer.Exit(follow(made.jobs, made.jobs.enqueue(wanted).id, made.data_dir, console))
 
 
 @app.command()
 def models(
     name: Annotated[str | None, typer.Argument(help="Show this model's versions")] = None,
-    activate: Annotated[int | None, typer.Option(help="Let this version of the model answer")] = None,
+    activate: Annotated[int | None, typer.Option(metavar="V", help="Let this version of the model answer")] = None,
+    rollback: Annotated[bool, typer.Option("--rollback", help="Let the version answer that did before")] = False,
+    delete: Annotated[int | None, typer.Option(metavar="V", help="Remove this version; not the active one")] = None,
+    export: Annotated[
+        tuple[int, Path] | None, typer.Option(metavar="V FILE", help="Write this version into a file, to be taken away")
+    ] = None,
+    import_: Annotated[
+        Path | None,
+        typer.Option("--import", metavar="FILE", help="Take in an exported version; under its own name, or NAME"),
+    ] = None,
 ) -> None:
-    """List the models, or one model's versions; choose which version answers."""
+    """List the models, or one model's versions; choose which version answers; take versions out and in."""
     with services() as made:
+        if import_ is not None:
+            done = made.transfer.take_file(import_, name)
+            console.print(f"{done.name}@{done.version} {'answers now' if done.active else 'is there'}: {done.reason}")
+            name = done.name
         if name is None:
-            table = Table("model", "family", "draws or predicts", "active version")
-            for model in made.registry.models():
-                does = "words" if model.modality == "text" else "pictures"
-                table.add_row(model.name, model.family, does, str(model.active or "none"))
-            console.print(table)
+            if activate is not None or rollback or delete is not None or export is not None:
+                raise Invalid("say which model: python -m app models NAME …")
+            _list_models(made)
             return
+        if export is not None:
+            made.transfer.export_file(name, *export)
+            console.print(f"{name}@{export[0]} is in {export[1]}")
         if activate is not None:
             made.registry.activate(name, activate)
-        model, versions = made.registry.get(name)
-        table = Table("version", "active", "made", "data set", "metrics")
-        for row in versions:
-            figures = ", ".join(f"{k} {v:.4g}" for k, v in row.card["metrics"].items() if isinstance(v, int | float))
-            active = "yes" if row.version == model.active else ""
-            table.add_row(
-                str(row.version), active, f"{row.created_at:%Y-%m-%d %H:%M}", row.card["dataset"]["name"], figures
-            )
-        console.print(table)
+        if rollback:
+            made.transfer.roll_back(name)
+        if delete is not None:
+            made.registry.delete(name, delete)
+        _list_versions(made, name)
+
+
+def _list_models(made: Services) -> None:
+    table = Table("model", "family", "draws or predicts", "active version")
+    for model in made.registry.models():
+        does = "words" if model.modality == "text" else "pictures"
+        table.add_row(model.name, model.family, does, str(model.active or "none"))
+    console.print(table)
+
+
+def _list_versions(made: Services, name: str) -> None:
+    model, versions = made.registry.get(name)
+    table = Table("version", "active", "made", "data set", "metrics")
+    for row in versions:
+        figures = ", ".join(f"{k} {v:.4g}" for k, v in row.card["metrics"].items() if isinstance(v, int | float))
+        active = "yes" if row.version == model.active else ""
+        made_at = f"{row.created_at:%Y-%m-%d %H:%M}"
+        table.add_row(str(row.version), active, made_at, row.card["dataset"]["name"], figures)
+    console.print(table)
 
 
 @app.command()
@@ -155,17 +204,41 @@ def datasets(
     prepare: Annotated[
         str | None, typer.Option(help="Make this data set's files now, not at its first training")
     ] = None,
+    add: Annotated[
+        list[Path] | None, typer.Option(help="Add a text, a ZIP of pictures, or a picture (repeatable)")
+    ] = None,
+    name: Annotated[str, typer.Option(help="With --add: a title; default: the file's name")] = "",
+    licence: Annotated[str, typer.Option(help="With --add: the terms it may be used under")] = "",
+    attribution: Annotated[str, typer.Option(help="With --add: who made it")] = "",
+    delete: Annotated[str | None, typer.Option(help="Delete this upload")] = None,
 ) -> None:
-    """List the data sets with their licences."""
+    """List the data sets with their licences; add and delete your own."""
     with services() as made:
         if prepare is not None:
             info = made.datasets.prepare(prepare)
-            console.print(f"{info.name}: " + ", ".join(f"{v:,} {k}" for k, v in info.counts.items()))
-            return
-        table = Table("data set", "holds", "licence", "attribution")
-        for info, _ in made.datasets.all():
-            table.add_row(info.name, info.title, info.licence, info.attribution)
-        console.print(table)
+            console.print(f"{info.name}: {_counts(info)}")
+        elif add:
+            fields = {"name": name, "licence": licence, "attribution": attribution}
+            with console.status("reading the files"):
+                entry, duplicate = made.datasets.add_files(add, fields)
+            skipped = (entry.report or {}).get("skipped_count", 0)
+            console.print(f"{entry.id}: {_counts(entry.info)}" + (f"; {skipped:,} left out" if skipped else ""))
+            if duplicate:
+                console.print(f"its content was there already, as {entry.info.title!r}")
+            family = "lstm" if entry.info.modality == "text" else "gan"
+            console.print(f"train on it: python -m app train {family} --dataset {entry.id}", soft_wrap=True)
+        elif delete is not None:
+            made.datasets.delete(delete)
+            console.print(f"{delete} is deleted")
+        else:
+            table = Table("data set", "holds", "licence", "attribution")
+            for entry in made.datasets.all():
+                table.add_row(entry.id, entry.info.title, entry.info.licence, entry.info.attribution)
+            console.print(table)
+
+
+def _counts(info: DatasetInfo) -> str:
+    return ", ".join(f"{count:,} {what}" for what, count in info.counts.items())
 
 
 def _values(pairs: list[str]) -> dict[str, Any]:

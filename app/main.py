@@ -1,5 +1,6 @@
 """The web application: services are built once, here, and reach a router through `app.state`."""
 
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,16 +16,23 @@ from app.core import errors
 from app.core.config import Settings
 from app.core.db import Database
 from app.core.errors import StartError
+from app.core.idempotency import Answers
+from app.core.owner import Owner
 from app.core.telemetry import RequestContext
+from app.datasets.reader import Reader
+from app.datasets.router import Gate
 from app.datasets.router import router as datasets_router
 from app.datasets.service import Datasets
 from app.inference.router import router as inference_router
 from app.inference.service import ModelHost
 from app.registry.router import router as registry_router
 from app.registry.service import Registry
+from app.registry.transfer import Transfer
+from app.training.attempts import Attempts
 from app.training.router import router as training_router
 from app.training.service import Jobs
 from app.web.router import router as web_router
+from ml.data.intake import Limits
 
 STARTERS = Path(__file__).resolve().parent / "starters"
 EXPOSED = ["X-Request-Id", "X-Seeds", "X-Model-Version", "ETag", "Location", "Retry-After", "Server-Timing"]
@@ -42,17 +50,37 @@ class Services:
         except (DBAPIError, OSError) as error:
             cause = getattr(error, "orig", None) or error
             raise StartError(f"the database {self.database.shown_url} cannot be used: {cause}") from error
-        self.datasets = Datasets(self.data_dir / "datasets")
-        self.registry = Registry(self.database, self.data_dir / "models")
-        self.jobs = Jobs(self.database, self.datasets, self.registry, settings.max_queued)
+        self.owner = Owner(self.data_dir / ".owners")
+        self.answers = Answers(self.database, self.owner)
+        limits = Limits(
+            files=settings.max_upload_files,
+            picture_pixels=settings.max_picture_pixels,
+            unpacked_bytes=settings.max_unpacked_bytes,
+            skipped=settings.max_skipped,
+        )
+        self.datasets = Datasets(self.database, self.data_dir, self.owner, Reader(limits))
+        self.registry = Registry(self.database, self.data_dir / "models", settings.keep_versions)
+        self.transfer = Transfer(self.registry, settings.max_upload_bytes, settings.max_unpacked_bytes)
+        self.jobs = Jobs(self.database, self.datasets, self.registry, settings.max_queued, self.data_dir)
+        self.attempts = Attempts(self.database)
+
+    def sweep(self) -> None:
+        """Deal with what uploads and requests left half-done when their process was killed."""
+        self.answers.sweep()
+        self.datasets.sweep()
+        self.owner.sweep()
 
     def close(self) -> None:
+        self.datasets.close()
+        self.owner.close()
         self.database.close()
 
 
 def create_app(settings: Settings) -> FastAPI:
     """The application. Raises StartError; what it starts stops with its lifespan."""
     services = Services(settings)
+    services.sweep()
+    services.registry.tidy()
     services.registry.install_starters(STARTERS)
     host = ModelHost(services.registry, settings.queue_size, settings.deadline_seconds, settings.reload_seconds)
 
@@ -72,7 +100,10 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,  # `app.web` serves it without a CDN
         redoc_url=None,
     )
-    app.add_middleware(RequestContext, max_body_bytes=settings.max_body_bytes)
+    # What frames the files in the body comes on top: some headers a file, and the boundary.
+    upload = settings.max_upload_bytes + 512 * settings.max_upload_files + 1024 * 1024
+    uploads = {("POST", "/datasets"): upload, ("POST", "/models/import"): upload}
+    app.add_middleware(RequestContext, max_body_bytes=settings.max_body_bytes, uploads=uploads)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -81,9 +112,11 @@ def create_app(settings: Settings) -> FastAPI:
             allow_headers=["*"],
             expose_headers=EXPOSED,
         )
+    app.state.settings, app.state.answers, app.state.gate = settings, services.answers, Gate()
     app.state.registry, app.state.datasets, app.state.jobs = services.registry, services.datasets, services.jobs
-    app.state.host, app.state.activate = host, host.activate
-    errors.install(app, settings.max_body_bytes)
+    app.state.host, app.state.transfer = host, services.transfer
+    app.state.stopping = threading.Event()  # set when the service is told to stop: event streams end then
+    errors.install(app)
     for router in (inference_router, training_router, registry_router, datasets_router, web_router):
         app.include_router(router)
     _add_health(app)

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from types import FrameType
 
 import uvicorn
@@ -27,15 +28,17 @@ WORKER_GRACE_SECONDS = 30.0  # for a checkpoint; then the worker is killed
 class WorkerProcess:
     """Keeps one worker alive: starts it again when it ends, until told to stop. Belongs to the main thread's loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings) -> None:
+        # Its folder is on the command line, so that whoever looks at the processes sees which is whose.
+        folder = str(settings.data_dir.resolve())
+        self._arguments = ("-m", "app", "worker", "--data-dir", folder, "--parent", str(os.getpid()))
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
 
     async def keep(self) -> None:
         while not self._stopping:
-            arguments = ("-m", "app", "worker", "--parent", str(os.getpid()))
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, *arguments, stdin=asyncio.subprocess.DEVNULL
+                sys.executable, *self._arguments, stdin=asyncio.subprocess.DEVNULL
             )
             code = await self._process.wait()
             if not self._stopping:
@@ -61,9 +64,11 @@ class WorkerProcess:
 class _Server(uvicorn.Server):
     """Uvicorn, telling the worker to stop at once and the user where to look."""
 
-    def __init__(self, config: uvicorn.Config, worker: WorkerProcess, url: str, settings: Settings) -> None:
+    def __init__(
+        self, config: uvicorn.Config, worker: WorkerProcess, url: str, settings: Settings, stopping: threading.Event
+    ) -> None:
         super().__init__(config)
-        self._worker, self._url, self._settings = worker, url, settings
+        self._worker, self._url, self._settings, self._stopping = worker, url, settings, stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -72,6 +77,7 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._worker.terminate()
+        self._stopping.set()
         super().handle_exit(sig, frame)
 
 
@@ -81,15 +87,16 @@ def serve(settings: Settings, with_worker: bool = True) -> int:
     listener = listen(settings.host, settings.port)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     url = f"http://{host}:{listener.getsockname()[1]}"
+    app = create_app(settings)
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         access_log=False,
         log_level=settings.log_level if settings.log_level != "info" else "warning",
         timeout_graceful_shutdown=GRACE_SECONDS,
         server_header=False,
     )
-    worker = WorkerProcess()
-    server = _Server(config, worker, url, settings)
+    worker = WorkerProcess(settings)
+    server = _Server(config, worker, url, settings, app.state.stopping)
     for number in (signal.SIGINT, signal.SIGTERM):
         # Uvicorn raises the signal again when it has stopped; the worker still has to end then.
         signal.signal(number, lambda *_: None)

@@ -46,6 +46,7 @@ class Manifest(BaseModel):
     config: dict[str, Any]
     seed: int
     dataset: DatasetInfo
+    base: dict[str, Any] | None = None  # the version it was fine-tuned from: reference, sha256, steps, its own base
     metrics: dict[str, Any]
     score: ScoreEntry
     serving: dict[str, Any]

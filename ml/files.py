@@ -6,12 +6,15 @@ Must not know: what is in the files.
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+_UNFINISHED = re.compile(r"\..+\.[0-9a-f]{8}(\.[^.]*)?")  # the temporary names of `_replace` and `new_folder`
 
 
 def fsync_folder(folder: Path) -> None:
@@ -77,6 +80,17 @@ def new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     fsync_folder(path.parent)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what writers that were killed left in `folder` itself. Only where no other writer is alive."""
+    for path in folder.glob(".*"):
+        if not _UNFINISHED.fullmatch(path.name):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def sha256_file(path: Path) -> str:

@@ -58,6 +58,8 @@ class RunSpec(BaseModel):
     config: dict[str, Any] = {}
     seed: int = Field(0, ge=0, le=2**32 - 1)
     budget: Budget = Budget()  # unset: the preset's own
+    base: Path | None = Field(None, description="Folder of the version to start from, absolute or seen from RUN_DIR")
+    base_reference: str | None = Field(None, description="What the base is called, e.g. 'name@3', for the card")
     datasets: Path | None = Field(None, description="Folder of built-in data sets; default: beside the run")
     checkpoint_seconds: float = Field(5.0, gt=0)
     threads: int = Field(1, ge=1)
@@ -68,6 +70,7 @@ class RunDir:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.spec_file = path / "spec.json"
         self.events_file = path / "events.jsonl"
         self.stop_file = path / "STOP"
         self.lock_file = path / "lock"
@@ -79,10 +82,10 @@ class RunDir:
 
     def read_spec(self) -> RunSpec:
         """Raises OSError or pydantic.ValidationError with the field at fault."""
-        return RunSpec.model_validate_json((self.path / "spec.json").read_bytes())
+        return RunSpec.model_validate_json(self.spec_file.read_bytes())
 
     def emit(self, kind: str, **data: Any) -> None:
-        """Append one event: status, progress, metrics, sample, message or done."""
+        """Append one event: status, progress, metrics, sample, message, checkpoint, done or failed."""
         line = json.dumps({"kind": kind, "time": round(time.time(), 3), **data}, allow_nan=False)
         with self.events_file.open("ab+") as file:
             # One write of a whole line; half a line that a full volume or a kill left is ended first.

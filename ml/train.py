@@ -6,6 +6,7 @@ RUN_DIR ends the run with 76. The finished version is RUN_DIR/artifact.
 """
 
 import argparse
+import errno
 import signal
 import sys
 import traceback
@@ -16,6 +17,7 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 from safetensors import SafetensorError
 
+from ml import files
 from ml.data import builtin
 from ml.data.store import DatasetError
 from ml.families import catalog
@@ -23,6 +25,8 @@ from ml.families.base import TrainingError
 from ml.process import die_with
 from ml.run import ExitCode, RunDir, RunSpec
 from ml.trainer import Cancelled, Interrupted, Trainer
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def data_folder(run: RunDir, spec: RunSpec) -> Path:
@@ -48,6 +52,8 @@ def train(run: RunDir) -> ExitCode:
     signal.signal(signal.SIGTERM, interrupt)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the worker decides
     try:
+        for folder in (run.path, run.checkpoints, run.preview):
+            files.remove_unfinished(folder)
         spec = run.read_spec()
         torch.set_num_threads(spec.threads)
         if spec.family not in catalog.FAMILIES:
@@ -66,17 +72,25 @@ def train(run: RunDir) -> ExitCode:
         return ExitCode.CANCELLED
     except (TrainingError, DatasetError, ValidationError) as error:
         return _fail(run, "cannot_train", str(error))
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        return _fail(run, "out_of_memory", f"out of memory: {error}; try a smaller batch_size or model")
-    except (OSError, SafetensorError) as error:  # a damaged checkpoint is handled where it is read
-        traceback.print_exc()
-        return _fail(run, "volume", f"the run's folder cannot be used: {error}")
     except Exception as error:
-        if "allocate memory" in str(error):  # torch's own allocator raises a plain RuntimeError
-            return _fail(run, "out_of_memory", f"out of memory: {error}; try a smaller batch_size or model")
         traceback.print_exc()
-        return _fail(run, "internal", f"{type(error).__name__}: {error}")
+        return _fail(run, *_diagnose(error))
     return ExitCode.DONE
+
+
+def _diagnose(error: Exception) -> tuple[str, str]:
+    """The code and the words for what ended a run whose spec and data were right."""
+    # torch's own allocator raises a plain RuntimeError, the system an OSError, safetensors words of its own.
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error):
+        return "out_of_memory", f"out of memory: {error}; try a smaller batch_size or model"
+    if not isinstance(error, OSError | SafetensorError):  # a damaged checkpoint is handled where it is read
+        return "internal", f"{type(error).__name__}: {error}"
+    if getattr(error, "errno", None) in NO_ROOM or any(f"(os error {number})" in str(error) for number in NO_ROOM):
+        return "volume", (
+            f"no room is left for the run's files: {error}; free some space and start it again, "
+            "it goes on from its last checkpoint"
+        )
+    return "volume", f"the run's folder cannot be used: {error}"
 
 
 def _fail(run: RunDir, code: str, message: str) -> ExitCode:

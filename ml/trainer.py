@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from ml import artifact, checkpoint, files
+from ml import artifact, checkpoint, files, warm_start
 from ml.artifact import Manifest, ScoreEntry
 from ml.data import store
 from ml.families.base import Family, Preview, Split, State, TrainingError
+from ml.families.spec import BaseConflict
 from ml.run import Budget, RunDir, RunSpec
 
 PROGRESS_SECONDS = 0.5
@@ -59,20 +60,27 @@ class Trainer:
         self.device = pick_device()
         self.interrupted = False  # set by a signal handler
         self.clock = Clock()
+        self.finishing = 1.0  # seconds that the last evaluation and export will take: a guess until one was seen
         self.info = store.read_info(source)
         if self.info.modality != family.spec.modality:
             wants, has = family.spec.modality, self.info.modality
             raise TrainingError(
                 f"the family {family.spec.name!r} learns from {wants}s, and {self.info.name!r} holds {has}s"
             )
-        self.config = family.spec.resolve(family.spec.config(spec.preset, spec.config), self.info)
+        self.base = warm_start.describe(run, spec)
+        base_config = self.base.config if self.base is not None else None
+        try:
+            self.config = family.spec.settle(spec.preset, spec.config, self.info, base_config)
+        except BaseConflict as error:
+            raise TrainingError(str(error)) from error
         self.budget: Budget = family.spec.budget(spec.preset, spec.budget)
         self.run.emit("status", status="preparing", device=self.device.type, config=self.config.model_dump())
         self.data = self._prepare(source)
         torch.manual_seed(spec.seed)
         self.state: State = family.build(self.config, self.data, self.device)
         self.steps_per_epoch = family.steps_per_epoch(self.data, self.config)
-        self._resume()
+        if not self._resume():
+            self._start_from_base()
 
     def fit(self) -> Manifest:
         """Raises TrainingError, Cancelled or Interrupted; anything else is a bug."""
@@ -87,19 +95,34 @@ class Trainer:
     def _prepare(self, source: Path) -> Any:
         if not self.run.prepared.exists():
             with files.new_folder(self.run.prepared) as new:
-                self.family.prepare(source, self.config, new)
+                self.family.prepare(source, self.config, new, warm_start.folder(self.run, self.spec))
+                if self.base is not None:
+                    warm_start.keep(self.base, new)
         return self.family.load(self.run.prepared)
 
+    def _start_from_base(self) -> None:
+        base = warm_start.folder(self.run, self.spec)
+        if base is None:
+            return
+        if warm_start.verify(self.run, self.spec) != self.base:
+            raise TrainingError(f"{warm_start.name(self.spec)} was replaced after this run began; start a new run")
+        self.family.start_from(self.state, self.data, base)
+        self.run.emit("message", text=f"Starting from {warm_start.name(self.spec)}.")
+
     def _save(self) -> None:
+        """Write a checkpoint. Raises TrainingError, and keeps the older ones, when a weight is no number."""
+        self._losses()
+        self._check_weights()
         folder = self.run.checkpoints
         folder.mkdir(exist_ok=True)
         path = folder / f"step-{self.state.step:012d}.safetensors"
         checkpoint.save(path, {"state": self.state.tree(), "clock": asdict(self.clock)})
         for old in sorted(folder.glob("step-*.safetensors"))[:-KEPT_CHECKPOINTS]:
             old.unlink()
+        self.run.emit("checkpoint", step=self.state.step)
 
-    def _resume(self) -> None:
-        """Go on from the newest checkpoint that can be read; a damaged one is said and passed over."""
+    def _resume(self) -> bool:
+        """Go on from the newest checkpoint that can be read, if any; a damaged one is said and passed over."""
         for path in sorted(self.run.checkpoints.glob("step-*.safetensors"), reverse=True):
             try:
                 tree = checkpoint.load(path)
@@ -109,7 +132,8 @@ class Trainer:
             self.state.load_tree(tree["state"])
             self.clock = Clock(**tree["clock"])
             self.run.emit("message", text=f"Going on from step {self.state.step:,}.")
-            return
+            return True
+        return False
 
     # -- the loop ----------------------------------------------------------------------------------------------------
 
@@ -130,7 +154,10 @@ class Trainer:
             due = math.floor(state.progress * config.evaluations + 1e-9)
             if due > self.clock.evaluations:
                 self.clock.evaluations = due
+                begun = time.monotonic()
                 self._evaluate()
+                # The last evaluation reads a little more, and export comes on top.
+                self.finishing = 1.0 + 1.5 * (time.monotonic() - begun)
                 if config.patience and self.clock.stale >= config.patience and state.progress < 1:
                     self.run.emit("message", text=f"Stopped early: no better for {config.patience} evaluations.")
                     return
@@ -176,7 +203,8 @@ class Trainer:
                 figures[name] = loss
             elif held_out:  # the same figure on both parts: their gap is the overfitting
                 figures[f"train_{name}"] = loss
-        self.run.emit("metrics", epoch=self._epochs(), step=self.state.step, **_finite(figures))
+        position = {"epoch": self._epochs(), "step": self.state.step, "evaluation": self.clock.evaluations}
+        self.run.emit("metrics", **position, **_finite(figures))
         self._keep_preview(self.family.preview(self.state, self.config, self.data))
         if not held_out:
             return
@@ -192,12 +220,13 @@ class Trainer:
     def _keep_preview(self, preview: Preview) -> None:
         self.run.preview.mkdir(exist_ok=True)
         name = f"step-{self.state.step:012d}"
+        position = {"step": self.state.step, "evaluation": self.clock.evaluations}
         if preview.png is not None:
             files.write_bytes(self.run.preview / f"{name}.png", preview.png)
-            self.run.emit("sample", step=self.state.step, file=f"preview/{name}.png")
+            self.run.emit("sample", **position, file=f"preview/{name}.png")
         if preview.text is not None:
             files.write_bytes(self.run.preview / f"{name}.txt", preview.text.encode())
-            self.run.emit("sample", step=self.state.step, text=preview.text)
+            self.run.emit("sample", **position, text=preview.text)
 
     def _check_stop(self) -> None:
         if self.interrupted:
@@ -220,11 +249,11 @@ class Trainer:
 
     def _check_weights(self) -> None:
         """Raises TrainingError when the last update left a weight that is no number; its loss was still one."""
-        for module in self.state.modules.values():
-            if not all(bool(torch.isfinite(weights).all()) for weights in module.parameters()):
-                raise TrainingError(
-                    f"weights became infinite at step {self.state.step:,}: training ran away; try a lower learning_rate"
-                )
+        weights = [p.detach() for module in self.state.modules.values() for p in module.parameters()]
+        if not torch.nn.utils.get_total_norm(weights).isfinite():  # one pass, and no mask as large as the weights
+            raise TrainingError(
+                f"weights became infinite at step {self.state.step:,}: training ran away; try a lower learning_rate"
+            )
 
     def _epochs(self) -> float:
         return round(self.state.epoch + self.state.batch / self.steps_per_epoch, 3)
@@ -237,7 +266,7 @@ class Trainer:
             "step": state.step,
             "total_steps": max(state.step, round(state.step / state.progress)) if known else None,
             "progress": round(state.progress, 4),
-            "eta_seconds": round(seconds * (1 / state.progress - 1), 1) if known else None,
+            "eta_seconds": round(seconds * (1 / state.progress - 1) + self.finishing, 1) if known else None,
         }
 
     # -- the end -----------------------------------------------------------------------------------------------------
@@ -263,6 +292,7 @@ class Trainer:
             config=self.config.model_dump(),
             seed=self.spec.seed,
             dataset=self.info,
+            base=warm_start.lineage(self.spec, self.base) if self.base is not None else None,
             metrics=figures,
             score=ScoreEntry(metric=score.metric, higher_is_better=score.higher_is_better, held_out=scored_on),
             serving={},

@@ -8,11 +8,26 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from filelock import FileLock
-from sqlalchemy import Connection, create_engine, event, func, select
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
+
+from app.core.errors import StartError
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 WRITES = 0x1A6B  # the advisory lock's number on PostgreSQL
+LOCK_SECONDS = 10  # a write that waits longer for the one before it is given up: 503, or the worker tries again
+IDLE_SECONDS = 60  # PostgreSQL ends a writer that froze with the lock in its hands
+# A lost connection is noticed in seconds, not in the hours that TCP would take. The URL's query overrides each.
+POSTGRESQL = {
+    "application_name": "inkling",
+    "connect_timeout": "3",
+    "keepalives_idle": "15",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "30000",
+}
+URLS = "write sqlite:////absolute/path.db or postgresql://user:password@host/name, or leave it empty"
 
 
 class Database:
@@ -21,28 +36,34 @@ class Database:
     SQLite runs in WAL mode, so that readers never wait, and a write takes its lock at once (BEGIN IMMEDIATE) instead
     of failing half-way when another writer was faster. PostgreSQL is made to do the same by an advisory lock: writes
     are few and short here, and one after the other they need no thought about each other; events also become
-    visible in the order of their ids, which whoever follows a job relies on.
+    visible in the order of their ids, which whoever follows a job relies on. A read sees one state of the database on
+    both, however many queries it makes.
     """
 
     def __init__(self, url: str) -> None:
-        self.url = url
-        self.engine = create_engine(_with_driver(url), pool_pre_ping=not url.startswith("sqlite"))
-        self._writer = self.engine.execution_options(inkling_write=True)
-        if self.engine.dialect.name == "sqlite":
+        full = _complete(url)
+        remote = full.get_backend_name() == "postgresql"
+        self.engine = create_engine(full, pool_pre_ping=remote, pool_timeout=LOCK_SECONDS)
+        self._reader: Engine = self.engine
+        self._writer: Engine = self.engine
+        if remote:
+            self._reader = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        else:
+            self._writer = self.engine.execution_options(inkling_write=True)
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        with Session(self.engine, expire_on_commit=False) as session:
+        """One state of the database: what others commit meanwhile is not seen."""
+        with Session(self._reader, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
         """One transaction, committed when the block ends well."""
         with Session(self._writer, expire_on_commit=False) as session, session.begin():
-            if self.engine.dialect.name == "postgresql":
-                session.execute(select(func.pg_advisory_xact_lock(WRITES)))
+            _take_turn(session.connection())
             yield session
 
     def migrate(self, lock: Path) -> None:
@@ -51,6 +72,7 @@ class Database:
         config.set_main_option("script_location", str(MIGRATIONS))
         with FileLock(lock), self.engine.connect() as connection:
             config.attributes["connection"] = connection
+            _take_turn(connection)  # of another machine's start, too
             command.upgrade(config, "head")
             connection.commit()
 
@@ -63,10 +85,35 @@ class Database:
         self.engine.dispose()
 
 
-def _with_driver(url: str) -> str:
-    """PostgreSQL's URL as people write it, with the driver that comes with Inkling."""
-    scheme, separator, rest = url.partition("://")
-    return f"postgresql+psycopg://{rest}" if separator and scheme in ("postgres", "postgresql") else url
+def _complete(text: str) -> URL:
+    """PostgreSQL's URL as people write it, with the driver that comes with Inkling, and with bounds on every wait.
+
+    Raises StartError for what is no such URL. It never repeats the text, which may hold a password.
+    """
+    try:
+        url = make_url(text)
+    except ArgumentError as error:
+        raise StartError(f"INKLING_DATABASE_URL is not a database's URL; {URLS}") from error
+    if url.drivername in ("postgres", "postgresql"):
+        url = url.set(drivername="postgresql+psycopg")
+    if url.drivername == "postgresql+psycopg":
+        return url.set(query={**POSTGRESQL, **url.query})
+    if url.get_backend_name() != "sqlite" or not url.database:
+        raise StartError(f"INKLING_DATABASE_URL begins with {url.drivername}://, which Inkling cannot use; {URLS}")
+    return url
+
+
+def _take_turn(connection: Connection) -> None:
+    """On PostgreSQL: wait until no other transaction writes. SQLite's BEGIN IMMEDIATE has done that.
+
+    The settings hold for this transaction alone, so that a pooler between here and there (PgBouncer) may share the
+    connection.
+    """
+    if connection.dialect.name != "postgresql":
+        return
+    bounds = (("lock_timeout", LOCK_SECONDS), ("idle_in_transaction_session_timeout", IDLE_SECONDS))
+    connection.execute(select(*(func.set_config(name, f"{seconds}s", True) for name, seconds in bounds)))
+    connection.execute(select(func.pg_advisory_xact_lock(WRITES)))
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

@@ -10,25 +10,35 @@ ServiceError
 ├── Busy              429   a bounded queue is full; try again later
 ├── NotReady          503   starting or stopping
 ├── DeadlinePassed    504
-└── VolumeFull        507
+├── VolumeFull        507
+└── Crashed           500   a process that read the user's files ended before its work was done
 StartError                  the service cannot start: printed, exit code 1
 """
 
 import errno
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from http.client import responses
 from typing import Any, ClassVar
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, InternalError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from app.core.telemetry import request_id
 
+log = logging.getLogger(__name__)
+
 VOLUME_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+
+# Of a database that is away, busy for too long, or (InternalError) a standby that is not yet the primary.
+UNANSWERED = OperationalError | InterfaceError | InternalError | PoolTimeout
 
 
 class ServiceError(Exception):
@@ -83,6 +93,31 @@ class DeadlinePassed(ServiceError):
 
 class VolumeFull(ServiceError):
     status, code = 507, "volume_full"
+
+
+class Crashed(ServiceError):
+    status, code = 500, "crashed"
+
+
+@contextmanager
+def volume_errors() -> Iterator[None]:
+    """Turns the errors of a full or read-only volume into VolumeFull; lets others pass."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in VOLUME_ERRORS:
+            raise VolumeFull(_volume_detail(error)) from error
+        raise
+
+
+def _volume_detail(error: OSError) -> str:
+    return f"the data folder cannot be used ({error.strerror or error}); free space there or make it writable"
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Whether a driver's error says that the database's disk is full or cannot be written."""
+    said = str(getattr(error, "sqlite_errorname", "") or getattr(error, "sqlstate", ""))
+    return said.startswith(("SQLITE_FULL", "SQLITE_READONLY", "SQLITE_IOERR", "53100"))
 
 
 class Problem(BaseModel):
@@ -160,7 +195,7 @@ class InvalidFields(Invalid):
         self.errors = errors
 
 
-def install(app: FastAPI, max_body_bytes: int) -> None:
+def install(app: FastAPI) -> None:
     """Register the handlers that turn every error into a problem document."""
 
     @app.exception_handler(ServiceError)
@@ -174,7 +209,8 @@ def install(app: FastAPI, max_body_bytes: int) -> None:
     @app.exception_handler(RequestValidationError)
     async def on_bad_request(request: Request, error: RequestValidationError) -> Response:
         sent = request.headers.get("content-type", "").split(";")[0].strip().lower()
-        if request.method in ("POST", "PUT") and sent not in ("application/json", "") and not sent.endswith("+json"):
+        in_body = any(item["loc"][:1] == ("body",) for item in error.errors())
+        if in_body and sent not in ("application/json", "") and not sent.endswith("+json"):
             detail = f"the body is {sent!r}; send JSON with the header Content-Type: application/json"
             return problem(415, detail, request.url.path, UnsupportedMedia.code)
         errors = field_errors(error)
@@ -190,25 +226,33 @@ def install(app: FastAPI, max_body_bytes: int) -> None:
         elif error.status_code == 405:
             allowed = (error.headers or {}).get("Allow", "another method")
             detail = f"{request.method} is not answered at {request.url.path}; use {allowed}"
-        elif error.status_code == 413:
-            detail = f"the body is larger than {max_body_bytes:,} bytes"
         code = codes.get(error.status_code, "error")
         return problem(error.status_code, detail, request.url.path, code, None, error.headers)
 
-    @app.exception_handler(DBAPIError)
-    async def on_database(request: Request, error: DBAPIError) -> Response:
-        reason = str(error.orig).lower()
-        if "full" in reason or "readonly" in reason or "disk i/o" in reason:
-            detail = f"the data folder cannot be written ({error.orig}); free space there or make it writable"
+    @app.exception_handler(ClientDisconnect)
+    async def on_disconnect(request: Request, error: ClientDisconnect) -> Response:
+        """For nobody: without it, a client that went away in the middle of its body would be a bug in the log."""
+        return problem(400, "the body ended before its end", request.url.path, "disconnected")
+
+    @app.exception_handler(SQLAlchemyError)
+    async def on_database(request: Request, error: SQLAlchemyError) -> Response:
+        if not isinstance(error, UNANSWERED | DataError):
+            raise error  # a bug, on its way to `on_bug` and the log
+        cause = str(error.orig if isinstance(error, DBAPIError) else error).strip()
+        log.warning("%s %s: %s", request.method, request.url.path, cause)
+        if isinstance(error, DataError):  # a character that PostgreSQL cannot store, a number beyond its column
+            return problem(422, f"a value cannot be stored: {cause}", request.url.path, Invalid.code)
+        if isinstance(error, DBAPIError) and _is_full(error.orig):
+            detail = f"the database cannot be written ({cause}); free space there or make it writable"
             return problem(507, detail, request.url.path, VolumeFull.code)
-        return problem(503, "the database does not answer", request.url.path, "database", None, {"Retry-After": "2"})
+        detail = "the database does not answer; try again"
+        return problem(503, detail, request.url.path, "database", None, {"Retry-After": "2"})
 
     @app.exception_handler(OSError)
     async def on_volume(request: Request, error: OSError) -> Response:
         if error.errno not in VOLUME_ERRORS:
-            return await on_bug(request, error)
-        detail = f"the data folder cannot be used ({error.strerror or error}); free space there or make it writable"
-        return problem(507, detail, request.url.path, VolumeFull.code)
+            raise error
+        return problem(507, _volume_detail(error), request.url.path, VolumeFull.code)
 
     @app.exception_handler(Exception)
     async def on_bug(request: Request, error: Exception) -> Response:

@@ -115,6 +115,16 @@ class Version(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
+class Number(Base):
+    """The highest version number given out under a name. It outlives the versions and the model: a number that was
+    deleted never names another version, since clients keep the pictures of a numbered version for good."""
+
+    __tablename__ = "numbers"
+
+    model: Mapped[str] = mapped_column(primary_key=True)
+    last: Mapped[int] = mapped_column(default=0)
+
+
 class Dataset(Base):
     """An uploaded data set; its files lie in the volume under datasets/ID. The same content is the same row."""
 

@@ -3,7 +3,7 @@
 import re
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -35,12 +35,14 @@ def timed(name: str) -> Iterator[None]:
 class RequestContext:
     """Echoes or makes X-Request-Id, bounds the body, writes Server-Timing.
 
+    `uploads` are the routes, by method and path, whose bodies are files, each with its own larger bound.
+
     The framework's own bound answers a too large Content-Length in plain text, past every handler; ours is a problem
     document like any other.
     """
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
-        self.app, self.max_body_bytes = app, max_body_bytes
+    def __init__(self, app: ASGIApp, max_body_bytes: int, uploads: Mapping[tuple[str, str], int] | None = None) -> None:
+        self.app, self.max_body_bytes, self.uploads = app, max_body_bytes, uploads or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -56,16 +58,16 @@ class RequestContext:
         taken = int(announced) if announced.isdecimal() else 0
         counts = taken == 0  # of a body without a length, what has come so far
 
+        most = self.uploads.get((scope["method"], scope["path"]), self.max_body_bytes)
+
         async def bounded() -> Message:
             nonlocal taken
-            if taken > self.max_body_bytes:
-                raise HTTPException(413)
-            message = await receive()
-            if counts:
-                taken += len(message.get("body", b""))
-                if taken > self.max_body_bytes:
-                    raise HTTPException(413)
-            return message
+            if taken <= most:
+                message = await receive()
+                taken += len(message.get("body", b"")) if counts else 0
+                if taken <= most:
+                    return message
+            raise HTTPException(413, f"the body is larger than {most:,} bytes")
 
         async def tell(message: Message) -> None:
             if message["type"] == "http.response.start":

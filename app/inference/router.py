@@ -13,9 +13,9 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
 
 from app.core.errors import Invalid, NotAcceptable
+from app.core.negotiation import preferred
 from app.core.telemetry import request_id, timed
 from app.inference import pictures
-from app.inference.negotiation import preferred
 from app.inference.schemas import (
     GENERATE_RESPONSES,
     GenerateRequest,
@@ -101,7 +101,7 @@ async def _stream(
         text = f"{text.rstrip()} {said[-1]} "
         seed = None if body.seed is None else (body.seed + turn) % (MAX_SEED + 1)
         following = replace(query, text=text, complete_partial=False, seed=seed)
-        answer, _ = await host.predict(loaded.reference, following)
+        answer, _ = await host.predict(loaded, following)
         said.append(answer.continuation)
         yield format_sse_event(event="word", data_str=json.dumps({"word": answer.continuation}))
     whole = _response(Answer(first.predictions, " ".join(said), first.unknown_words), loaded)

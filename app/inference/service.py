@@ -9,11 +9,13 @@ from typing import Generic, Literal, TypeVar, cast
 
 from app.core.errors import Conflict, Invalid
 from app.inference.batcher import Batcher
+from app.registry.reference import parse
 from app.registry.service import STARTERS, Registry
 from ml import artifact
 from ml.artifact import ArtifactError
 from ml.serve.images import Pixels, Sampler, to_pixels
 from ml.serve.text import Answer, NextWord, Query
+from ml.serve.warm import open_warm
 
 log = logging.getLogger(__name__)
 KEPT = 16  # versions in memory beside the starters; the least recently used goes first
@@ -81,8 +83,9 @@ class ModelHost:
 
     # -- answers -----------------------------------------------------------------------------------------------------
 
-    async def predict(self, reference: str, query: Query) -> tuple[Answer, Loaded[NextWord]]:
-        loaded = cast(Loaded[NextWord], await self._get(reference, "text"))
+    async def predict(self, model: str | Loaded[NextWord], query: Query) -> tuple[Answer, Loaded[NextWord]]:
+        """`model` is a reference, or what answered before: an answer in parts goes on although it was deleted."""
+        loaded = model if isinstance(model, Loaded) else cast(Loaded[NextWord], await self._get(model, "text"))
         return await self._text.submit(loaded, query, self.deadline), loaded
 
     async def draw(self, reference: str, draw: Draw) -> tuple[Drawn, Loaded[Sampler]]:
@@ -120,6 +123,7 @@ class ModelHost:
             try:
                 loaded = self.load(name, wanted)
             except ArtifactError as error:
+                self.registry.version(name, wanted)  # deleted while it was read: there is no such version
                 raise Conflict(
                     f"{name}@{wanted} is damaged ({error}); activate another version with PUT /models/{name}/active",
                     code="damaged_version",
@@ -136,16 +140,7 @@ class ModelHost:
                 self._loaded.move_to_end(key)
                 return self._loaded[key]
         folder = self.registry.path(name, version)
-        manifest = artifact.verify(folder)
-        loaded: AnyLoaded
-        if manifest.modality == "text":
-            text = NextWord(folder, manifest)
-            text.answer([Query("")])
-            loaded = Loaded(name, version, text)
-        else:
-            sampler = Sampler(folder, manifest)
-            sampler.draw(0)
-            loaded = Loaded(name, version, sampler)
+        loaded = cast(AnyLoaded, Loaded(name, version, open_warm(folder, artifact.verify(folder))))
         with self._lock:
             self._loaded[key] = loaded
             needed = {(n, v) for n, v in self._active.items() if n in STARTERS} | {key}
@@ -160,13 +155,31 @@ class ModelHost:
         """Load `version`, and only then let it answer. Raises Invalid when it does not load: the old one stays."""
         self.registry.version(name, version)
         with self._swap:
-            try:
-                self.load(name, version)
-            except ArtifactError as error:
-                raise Invalid(f"{name}@{version} does not load: {error}", pointer="/version") from error
+            self._try(name, version, "/version")
             self.registry.activate(name, version)
-            self._active[name] = version
-            self.problems.pop(name, None)
+            self._answer_from(name, version)
+
+    def rollback(self, name: str) -> None:
+        """Load the version that answered before, and only then let it. Raises Conflict when there is none, Invalid."""
+        with self._swap:
+            version = self.registry.previous(name)
+            self._try(name, version)
+            self.registry.rollback(name, expected=version)
+            self._answer_from(name, version)
+
+    def _try(self, name: str, version: int, pointer: str | None = None) -> None:
+        try:
+            self.load(name, version)
+        except ArtifactError as error:
+            raise Invalid(
+                f"{name}@{version} does not load: {error}. The version that answered goes on; delete the damaged one "
+                f"with DELETE /models/{name}/versions/{version}",
+                pointer=pointer,
+            ) from error
+
+    def _answer_from(self, name: str, version: int) -> None:
+        self._active[name] = version
+        self.problems.pop(name, None)
 
     # -- following ---------------------------------------------------------------------------------------------------
 
@@ -177,34 +190,35 @@ class ModelHost:
             except Exception:  # a locked or unreachable database: what is in memory goes on answering
                 log.exception("could not look for new versions")
 
+    def refresh(self) -> None:
+        """Do now what is done every `reload_seconds`: forget deleted versions, follow the active ones."""
+        self._refresh()
+
     def _refresh(self) -> None:
         with self._swap:
-            for name, version in self.registry.active().items():
+            active, versions = self.registry.present()
+            self._forget_deleted(active, versions)
+            for name, version in active.items():
                 follows = name in STARTERS or name in self._active  # others are loaded when first asked for
-                if (
-                    not follows
-                    or self._active.get(name) == version
-                    or self.problems.get(name, "").startswith(f"{name}@{version} ")
-                ):
+                if not follows or self.problems.get(name, "").startswith(f"{name}@{version} "):
                     continue
-                try:
-                    self.load(name, version)
-                except ArtifactError as error:
-                    self.problems[name] = f"{name}@{version} does not load: {error}"
-                    log.error("%s", self.problems[name])
-                    continue
-                self._active[name] = version
-                self.problems.pop(name, None)
+                if self._active.get(name) != version:
+                    try:
+                        self.load(name, version)
+                    except ArtifactError as error:
+                        self.problems[name] = f"{name}@{version} does not load: {error}"
+                        log.error("%s", self.problems[name])
+                        continue
+                self._answer_from(name, version)
 
-
-def parse(reference: str) -> tuple[str, int | None]:
-    """'name@3' -> ('name', 3); 'name' -> ('name', None). Raises Invalid."""
-    name, at, version = reference.partition("@")
-    if not at:
-        return name, None
-    if not version.isdigit() or not 0 < int(version) < 2**31:
-        raise Invalid(f"{reference!r}: a version is written name@3", pointer="/model")
-    return name, int(version)
+    def _forget_deleted(self, active: dict[str, int], versions: set[tuple[str, int]]) -> None:
+        """Drop what is no longer in the registry. Requests that wait for an answer of it hold it themselves."""
+        with self._lock:
+            for key in self._loaded.keys() - versions:
+                del self._loaded[key]
+        for name in self._active.keys() - active.keys():
+            del self._active[name]
+            self.problems.pop(name, None)
 
 
 def _wrong_kind(name: str, wanted: str) -> Invalid:

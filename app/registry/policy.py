@@ -17,7 +17,7 @@ def decide(policy: Policy, new: Manifest, active: Manifest | None) -> tuple[bool
         return False, "scored on different held-out data than the active version, so the two cannot be compared"
     metric = new.score.metric
     ours, theirs = new.metrics.get(metric), active.metrics.get(metric)
-    if ours is None or theirs is None:
+    if not isinstance(ours, int | float) or not isinstance(theirs, int | float):
         return False, f"{metric} is not known for both versions"
     better = ours > theirs if new.score.higher_is_better else ours < theirs
     by = f"{metric} {ours:.4g} against {theirs:.4g} of the active version"

@@ -1,18 +1,37 @@
-"""GET /models, GET /models/{name}, PUT /models/{name}/active."""
+"""Models and their versions: GET /models…, PUT …/active, POST …/rollback and …/prune, DELETE, export and import."""
 
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Depends, Header, Path, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import to_jsonable_python
 
-from app.core import tables
+from app.core.idempotency import Answers, Key, Stored
 from app.core.paging import Limit, page
+from app.core.uploads import Upload, receive
+from app.registry import cards
 from app.registry.service import Registry
+from app.registry.transfer import Transfer
 
 router = APIRouter(tags=["models"])
 
 Name = Annotated[str, Path(description="A model's name", examples=["next-word"])]
+Number = Annotated[int, Path(ge=1, lt=2**31, description="A version's number", examples=[1])]
+
+VERSION = "/models/{name}/versions/{version}"
+
+
+class Serving(Protocol):
+    """Whoever holds models in memory, which this slice does not know: there a version is tried before it answers."""
+
+    def activate(self, name: str, version: int) -> None: ...
+
+    def rollback(self, name: str) -> None: ...
+
+    def refresh(self) -> None:
+        """See now what was activated or deleted."""
 
 
 def registry_of(request: Request) -> Registry:
@@ -20,13 +39,25 @@ def registry_of(request: Request) -> Registry:
     return found
 
 
-def activate_of(request: Request) -> Callable[[str, int], None]:
-    """How a version is made to answer: by whoever holds models in memory, which this slice does not know."""
-    found: Callable[[str, int], None] = request.app.state.activate
+def transfer_of(request: Request) -> Transfer:
+    found: Transfer = request.app.state.transfer
+    return found
+
+
+def answers_of(request: Request) -> Answers:
+    found: Answers = request.app.state.answers
+    return found
+
+
+def serving_of(request: Request) -> Serving:
+    found: Serving = request.app.state.host
     return found
 
 
 RegistryDep = Annotated[Registry, Depends(registry_of)]
+TransferDep = Annotated[Transfer, Depends(transfer_of)]
+AnswersDep = Annotated[Answers, Depends(answers_of)]
+ServingDep = Annotated[Serving, Depends(serving_of)]
 
 
 class ActiveRequest(BaseModel):
@@ -35,49 +66,158 @@ class ActiveRequest(BaseModel):
     version: int = Field(ge=1, lt=2**31, description="The version that is to answer")
 
 
+class PruneRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"keep": 5}]})
+
+    keep: int = Field(
+        ge=0, lt=2**31, description="Versions to keep beside the active one and the one a rollback comes to"
+    )
+
+
+IMPORT_BODY = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["file"],
+                "properties": {
+                    "file": {"type": "string", "format": "binary", "description": "What exporting a version gave"},
+                    "model": {
+                        "type": "string",
+                        "description": "Name to publish under; default: the one it was exported from",
+                    },
+                    "activate": {
+                        "type": "string",
+                        "enum": ["if_better", "always", "never"],
+                        "default": "if_better",
+                        "description": "Whether it is to answer now",
+                    },
+                },
+            }
+        }
+    },
+}
+
+
 @router.get("/models", summary="The models there are, and which version of each answers")
 def list_models(registry: RegistryDep, limit: Limit = 50, after: str | None = None) -> dict[str, Any]:
     models, following = page(registry.models(), lambda model: model.name, limit, after)
-    return {"models": [_model(model) for model in models], "next": following}
+    return {"models": [cards.summary(model) for model in models], "next": following}
+
+
+@router.post(
+    "/models/import",
+    status_code=201,
+    summary="Take in an exported version",
+    openapi_extra={"requestBody": IMPORT_BODY},
+)
+async def import_version(
+    request: Request,
+    transfer: TransferDep,
+    registry: RegistryDep,
+    serving: ServingDep,
+    answers: AnswersDep,
+    key: Key = None,
+) -> JSONResponse:
+    """It is verified, loaded and tried in a process of its own before it is published; nothing in it is unpickled.
+
+    The very same version again is not copied: the answer is the version that is there, and `duplicate` is true.
+    """
+
+    def publish(upload: Upload) -> Stored:
+        done = transfer.take_upload(upload)
+        serving.refresh()
+        card = cards.card(*registry.card(done.name, done.version), registry.path(done.name, done.version))
+        body = to_jsonable_python(card | {"duplicate": done.duplicate, "reason": done.reason})
+        return Stored(201, body, {"Location": f"/models/{done.name}/versions/{done.version}"})
+
+    async with receive(request, transfer.folder, transfer.max_bytes, max_files=1) as upload:
+        stored = await answers.once(
+            key, "POST /models/import", upload.digest, lambda: run_in_threadpool(publish, upload)
+        )
+    return stored.response()
 
 
 @router.get("/models/{name}", summary="A model with the card of every version, newest first")
 def get_model(name: Name, registry: RegistryDep) -> dict[str, Any]:
-    return _whole(*registry.get(name))
+    return cards.whole(*registry.get(name))
+
+
+@router.delete("/models/{name}", status_code=204, summary="Remove a model with all its versions")
+def delete_model(name: Name, registry: RegistryDep, serving: ServingDep) -> None:
+    """Starters stay; so does a model from a version of which a job starts that has not ended."""
+    registry.delete_model(name)
+    serving.refresh()
 
 
 @router.put("/models/{name}/active", summary="Choose the version that answers")
-def put_active(
-    name: Name,
-    body: ActiveRequest,
-    registry: RegistryDep,
-    activate: Annotated[Callable[[str, int], None], Depends(activate_of)],
-) -> dict[str, Any]:
+def put_active(name: Name, body: ActiveRequest, registry: RegistryDep, serving: ServingDep) -> dict[str, Any]:
     """The version is loaded first; one that does not load is refused with 422, and the old one goes on answering."""
-    activate(name, body.version)
-    return _whole(*registry.get(name))
+    serving.activate(name, body.version)
+    return cards.whole(*registry.get(name))
 
 
-def _model(model: tables.Model) -> dict[str, Any]:
-    return {
-        "name": model.name,
-        "family": model.family,
-        "modality": model.modality,
-        "active": model.active,
-        "created_at": model.created_at,
+@router.post("/models/{name}/rollback", summary="Let the version answer that did before")
+def roll_back(name: Name, registry: RegistryDep, serving: ServingDep) -> dict[str, Any]:
+    """Again, and the one before that answers. It is loaded first, as when a version is activated."""
+    serving.rollback(name)
+    return cards.whole(*registry.get(name))
+
+
+@router.post("/models/{name}/prune", summary="Remove old versions")
+def prune(name: Name, body: PruneRequest, registry: RegistryDep, serving: ServingDep) -> dict[str, Any]:
+    """Kept: the active one, the one a rollback comes to, those that jobs start from, and the newest `keep` others."""
+    deleted = registry.prune(name, body.keep)
+    serving.refresh()
+    return {"deleted": deleted}
+
+
+@router.get(VERSION, summary="A version's card: data, config, metrics, lineage, samples")
+def get_version(name: Name, version: Number, registry: RegistryDep) -> dict[str, Any]:
+    return cards.card(*registry.card(name, version), registry.path(name, version))
+
+
+@router.delete(VERSION, status_code=204, summary="Remove a version")
+def delete_version(name: Name, version: Number, registry: RegistryDep, serving: ServingDep) -> None:
+    """Not the active one: let another answer first. Its number is never given out again."""
+    registry.delete(name, version)
+    serving.refresh()
+
+
+@router.get(
+    f"{VERSION}/samples/{{file}}",
+    response_class=Response,
+    responses={200: {"content": {"image/png": {}}}, 304: {"description": "As it was"}},
+    summary="A picture that the model made when it was finished",
+)
+def get_sample(
+    name: Annotated[str, Path(description="A model's name", examples=["pictures"])],
+    version: Number,
+    file: Annotated[str, Path(description="As the card says", examples=["grid.png"])],
+    registry: RegistryDep,
+    if_none_match: Annotated[str, Header(include_in_schema=False)] = "",
+) -> Response:
+    content, sha256 = registry.sample(name, version, file)
+    headers = {
+        "Cache-Control": "public, max-age=31536000, immutable",
+        "ETag": f'"{sha256[:32]}"',
+        "X-Content-Type-Options": "nosniff",
     }
+    known = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
+    if headers["ETag"] in known or "*" in known:
+        return Response(status_code=304, headers=headers)
+    return Response(content, headers=headers, media_type="image/png")
 
 
-def _whole(model: tables.Model, versions: Sequence[tables.Version]) -> dict[str, Any]:
-    return _model(model) | {
-        "versions": [
-            {
-                "version": row.version,
-                "active": row.version == model.active,
-                "job_id": row.job_id,
-                "created_at": row.created_at,
-                **{k: v for k, v in row.card.items() if k != "created"},
-            }
-            for row in versions
-        ]
-    }
+@router.get(
+    f"{VERSION}/export",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"application/zip": {}}}},
+    summary="A version as one file, for another Inkling",
+)
+def export_version(name: Name, version: Number, transfer: TransferDep) -> StreamingResponse:
+    """Verified, then streamed. `POST /models/import` takes it in."""
+    file, content = transfer.export(name, version)
+    headers = {"Content-Disposition": f'attachment; filename="{file}"', "Cache-Control": "no-cache"}
+    return StreamingResponse(content, headers=headers, media_type="application/zip")

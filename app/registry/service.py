@@ -1,22 +1,27 @@
 """Models, their versions, and which version answers. Must not know: HTTP, jobs, how a model predicts."""
 
-import os
+import hashlib
+import logging
 import re
-import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, select
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from app.core import tables
 from app.core.db import Database
 from app.core.errors import Conflict, Invalid, NotFound, NotReady
+from app.registry import history
 from app.registry.policy import Policy, decide
-from ml import artifact, files
+from app.registry.volume import Volume
+from ml import artifact
 from ml.artifact import ArtifactError, Manifest
+
+log = logging.getLogger(__name__)
 
 STARTERS: dict[str, Literal["text", "image"]] = {"next-word": "text", "pictures": "image", "faces": "image"}
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
@@ -24,22 +29,27 @@ NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 
 @dataclass(frozen=True)
 class Published:
-    """What became of a finished run: its version, whether it answers now, and why."""
+    """What became of a finished run, or of an imported file: its version, whether it answers now, and why."""
 
     name: str
     version: int
     active: bool
     reason: str
+    duplicate: bool = False  # the very same files were there already, as this version
 
 
 class Registry:
-    """The published versions: rows in the database, folders in the volume under models/NAME/VERSION."""
+    """The published versions: rows in the database, folders in the volume under models/NAME/VERSION.
 
-    def __init__(self, database: Database, folder: Path) -> None:
-        self.database, self.folder = database, folder
+    `keep_versions`: after every new version the older ones go, all but this many beside the active one; 0 keeps all.
+    """
+
+    def __init__(self, database: Database, folder: Path, keep_versions: int = 0) -> None:
+        self.database, self.keep_versions = database, keep_versions
+        self.volume = Volume(folder)
 
     def path(self, name: str, version: int) -> Path:
-        return self.folder / name / str(version)
+        return self.volume.path(name, version)
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -61,11 +71,43 @@ class Registry:
             self._model(session, name)
             return self._version(session, name, version)
 
-    def active(self) -> dict[str, int]:
-        """The active version of every model that has one: the cheap query that serving processes poll."""
+    def card(self, name: str, version: int) -> tuple[tables.Model, tables.Version]:
+        """A model and one of its versions. Raises NotFound naming the versions there are."""
         with self.database.read() as session:
-            rows = session.execute(select(tables.Model.name, tables.Model.active)).all()
-        return {name: version for name, version in rows if version is not None}
+            return self._model(session, name), self._version(session, name, version)
+
+    def sample(self, name: str, version: int, file: str) -> tuple[bytes, str]:
+        """A sample picture (PNG) and its SHA-256. Raises NotFound, or Conflict when it was altered."""
+        entry = self.version(name, version).card["files"].get(f"samples/{file}")
+        if entry is None or not file.endswith(".png"):
+            raise NotFound(f"{name}@{version} has no sample picture {file[:100]!r}; its card lists those it has")
+        try:
+            content = (self.path(name, version) / "samples" / file).read_bytes()
+        except OSError:
+            content = b""
+        sha256: str = entry["sha256"]
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise Conflict(f"the sample {file} of {name}@{version} is missing or altered", code="damaged_version")
+        return content, sha256
+
+    def active(self) -> dict[str, int]:
+        """The active version of every model that has one."""
+        return self.present()[0]
+
+    def present(self) -> tuple[dict[str, int], set[tuple[str, int]]]:
+        """The active version of every model that has one, and all versions: what serving processes poll, cheaply."""
+        with self.database.read() as session:
+            active = session.execute(select(tables.Model.name, tables.Model.active)).all()
+            versions = session.execute(select(tables.Version.model, tables.Version.version)).all()
+        return {name: version for name, version in active if version is not None}, {(n, v) for n, v in versions}
+
+    def previous(self, name: str) -> int:
+        """The version that a rollback would come to. Raises Conflict when there is none."""
+        with self.database.read() as session:
+            target = history.previous(session, self._model(session, name))
+        if target is None:
+            raise _nothing_before(name)
+        return target.version
 
     def _model(self, session: Session, name: str) -> tables.Model:
         model = session.get(tables.Model, name)
@@ -89,54 +131,157 @@ class Registry:
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
-    def register(self, source: Path, name: str, policy: Policy = "if_better", job_id: str | None = None) -> Published:
+    def register(
+        self,
+        source: Path,
+        name: str,
+        policy: Policy = "if_better",
+        job_id: str | None = None,
+        *,
+        once: bool = False,
+    ) -> Published:
         """Verify a finished version, take it into the volume, and activate it by policy.
 
-        Raises ArtifactError when a file is missing or altered. Asked again for the same job, it answers the same:
-        a worker killed between publishing and saying so must not publish twice.
+        Raises ArtifactError when a file is missing or altered, Conflict when the name holds the other kind of model.
+        Asked again for the same job, it answers the same: a worker killed between publishing and saying so must not
+        publish twice. `once`: a version made of the very same files is answered instead of a copy.
         """
-        manifest = artifact.verify(source) if source.exists() else None
-        with self.database.write() as session:
-            if job_id is not None:
-                done = session.scalars(select(tables.Version).where(tables.Version.job_id == job_id)).first()
-                if done is not None:
-                    model = self._model(session, name)
-                    return Published(name, done.version, model.active == done.version, "published before")
-            if manifest is None:
+        # The copy comes before the database's lock: it may take long.
+        with self.volume.staged(source) as staged, self.database.write() as session:
+            done = self._published(session, job_id)
+            if done is not None:
+                active = self._model(session, done.model).active == done.version
+                return Published(done.model, done.version, active, "published before")
+            if staged is None:
                 raise ArtifactError("the run left no version")
-            model = session.get(tables.Model, name) or tables.Model(
-                name=name, family=manifest.family, modality=manifest.modality
-            )
-            if model.modality != manifest.modality:
-                raise Conflict(f"the model {name!r} holds {model.modality} models; give this one another name")
-            newest = session.scalar(select(func.max(tables.Version.version)).where(tables.Version.model == name)) or 0
-            version = newest + 1
-            self._take(source, name, version)
+            folder, manifest = staged
+            model = session.get(tables.Model, name)
+            holds = model.modality if model else STARTERS.get(name, manifest.modality)
+            if holds != manifest.modality:
+                raise Conflict(f"the model {name!r} holds {holds} models; give this one another name")
+            same = self._same(session, name, manifest) if once else None
+            if same is not None and model is not None:
+                return Published(name, same, model.active == same, "it was there already", duplicate=True)
+            if model is None:
+                model = tables.Model(name=name, family=manifest.family, modality=manifest.modality)
+                session.add(model)
+                session.flush()
             current = session.get(tables.Version, (name, model.active)) if model.active else None
             better, reason = decide(policy, manifest, Manifest.model_validate(current.card) if current else None)
+            version = history.next_number(session, name)
+            card = manifest.model_dump(mode="json")
+            session.add(tables.Version(model=name, version=version, job_id=job_id, card=card))
             if better:
-                model.active, model.family = version, manifest.family
-            session.add(model)
+                history.activate(session, model, version)
+                model.family = manifest.family
             session.flush()
-            session.add(
-                tables.Version(model=name, version=version, job_id=job_id, card=manifest.model_dump(mode="json"))
-            )
+            self.volume.place(folder, name, version)
+        if self.keep_versions:
+            try:
+                self.prune(name, self.keep_versions)
+            except (DBAPIError, OSError):  # the new version is published all the same
+                log.exception("old versions of %s could not be removed", name)
         return Published(name, version, better, reason)
 
-    def _take(self, source: Path, name: str, version: int) -> None:
-        """Give the source's files a second name in the volume; `source` stays until the caller removes it.
+    def _published(self, session: Session, job_id: str | None) -> tables.Version | None:
+        if job_id is None:
+            return None
+        return session.scalars(select(tables.Version).where(tables.Version.job_id == job_id)).first()
 
-        A folder already there was left by a kill between here and the commit: no row names it, and it is replaced.
-        """
-        with files.new_folder(self.path(name, version)) as new:
-            shutil.copytree(source, new, dirs_exist_ok=True, copy_function=_link)
+    def _same(self, session: Session, name: str, manifest: Manifest) -> int | None:
+        """The version of this model that is made of the very same files."""
+        wanted = manifest.model_dump(mode="json")["files"]
+        rows = session.execute(select(tables.Version.version, tables.Version.card).where(tables.Version.model == name))
+        return next((version for version, card in rows if card.get("files") == wanted), None)
 
     def activate(self, name: str, version: int) -> None:
         """Let `version` answer. The caller has seen that it loads. Raises NotFound."""
         with self.database.write() as session:
             model = self._model(session, name)
             self._version(session, name, version)
-            model.active = version
+            history.activate(session, model, version)
+
+    def rollback(self, name: str, expected: int | None = None) -> int:
+        """Let the version answer that did before the active one; returns it. Again: the one before that.
+
+        `expected` is the version that the caller has seen to load; Conflict when another one's turn came meanwhile,
+        or when there is none to go back to.
+        """
+        with self.database.write() as session:
+            model = self._model(session, name)
+            version = history.roll_back(session, model)
+            if version is None:
+                raise _nothing_before(name)
+            if expected is not None and version != expected:
+                raise Conflict(f"the active version of {name!r} was changed at the same moment; try again")
+        return version
+
+    # -- removing ----------------------------------------------------------------------------------------------------
+
+    def delete(self, name: str, version: int) -> None:
+        """Remove one version. Raises NotFound; Conflict when it is active or a job starts from it."""
+        with self.database.write() as session:
+            model = self._model(session, name)
+            self._version(session, name, version)
+            if model.active == version:
+                raise Conflict(
+                    f"{name}@{version} is the active version; let another one answer first, "
+                    f"with PUT /models/{name}/active, or delete the whole model"
+                )
+            history.refuse_needed(session, name, [version])
+            self._forget(session, name, [version])
+        self.volume.discard(name, version)
+
+    def prune(self, name: str, keep: int) -> list[int]:
+        """Remove old versions but the active one, the one a rollback comes to, and the newest `keep` of the others.
+
+        One that a job starts from stays too. Returns those removed.
+        """
+        with self.database.write() as session:
+            model = self._model(session, name)
+            previous = history.previous(session, model)
+            kept = {model.active, previous.version if previous else None}
+            newest_first = select(tables.Version.version).where(tables.Version.model == name)
+            rows = session.scalars(newest_first.order_by(tables.Version.version.desc()))
+            needed = history.needed_by(session, name)
+            others = [version for version in rows if version not in kept][keep:]
+            gone = [version for version in others if f"{name}@{version}" not in needed]
+            self._forget(session, name, gone)
+        for version in gone:
+            self.volume.discard(name, version)
+        return sorted(gone)
+
+    def delete_model(self, name: str) -> None:
+        """Remove a model with all its versions. Raises Conflict for a starter, or when a job starts from a version."""
+        if name in STARTERS:
+            raise Conflict(f"{name!r} is a starter model, which answers when no model is named; it cannot be deleted")
+        with self.database.write() as session:
+            model = self._model(session, name)
+            versions = select(tables.Version.version).where(tables.Version.model == name)
+            every = session.scalars(versions).all()
+            history.refuse_needed(session, name, every)
+            session.execute(delete(tables.Activation).where(tables.Activation.model == name))
+            self._forget(session, name, every)
+            session.delete(model)
+        for version in every:
+            self.volume.discard(name, version)
+
+    def _forget(self, session: Session, name: str, versions: Iterable[int]) -> None:
+        table = tables.Version
+        session.execute(delete(table).where(table.model == name, table.version.in_(list(versions))))
+
+    def tidy(self) -> None:
+        """Remove the folders that a kill left in the middle of a registration or a deletion. At a service's start.
+
+        A folder without a row goes only if its number was given out: another database knows nothing of these versions.
+        """
+        self.volume.tidy()
+        with self.database.write() as session:  # a registration elsewhere places its folder under this lock
+            for number in session.scalars(select(tables.Number)):
+                rows = set(session.scalars(select(tables.Version.version).where(tables.Version.model == number.model)))
+                for left in self.volume.versions(number.model) - rows:
+                    if left <= number.last:
+                        self.volume.discard(number.model, left)
 
     def install_starters(self, folder: Path) -> list[str]:
         """Publish each starter model that the volume does not know yet. Returns their names."""
@@ -149,13 +294,17 @@ class Registry:
                 new.append(name)
         return new
 
-    def check_name(self, name: str, modality: str) -> None:
-        """Raises Invalid for a name that cannot be published under, or one that holds the other kind of model."""
+    def check_syntax(self, name: str) -> None:
+        """Raises Invalid for a name that nothing can be published under."""
         if not NAME.fullmatch(name):
             raise Invalid(
                 "a model's name has 1 to 64 of a-z, 0-9, '.', '_' and '-', and starts and ends with a letter or digit",
                 pointer="/model",
             )
+
+    def check_name(self, name: str, modality: str) -> None:
+        """Raises Invalid for a name that cannot be published under, or one that holds the other kind of model."""
+        self.check_syntax(name)
         with self.database.read() as session:
             model = session.get(tables.Model, name)
         holds = model.modality if model else STARTERS.get(name, modality)
@@ -163,10 +312,5 @@ class Registry:
             raise Invalid(f"the model {name!r} holds {holds} models; choose another name", pointer="/model")
 
 
-def _link(source: str, target: str) -> str:
-    """A hard link where the file system has them, else a copy; versions are never changed, so either will do."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
-    return target
+def _nothing_before(name: str) -> Conflict:
+    return Conflict(f"no other version of {name!r} answered before; choose one with PUT /models/{name}/active")

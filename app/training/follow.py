@@ -11,7 +11,8 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 
 from app.core.tables import Job
 from app.locks import is_free
-from app.training.service import ENDED, Jobs
+from app.training.service import Jobs
+from app.training.states import ENDED
 from ml.families.catalog import FAMILIES
 
 POLL_SECONDS = 0.3
@@ -23,7 +24,9 @@ def follow(jobs: Jobs, job_id: str, data_dir: Path, console: Console) -> int:
     helper: subprocess.Popen[bytes] | None = None
     if is_free(data_dir, "worker"):
         quiet = {**os.environ, "INKLING_LOG_LEVEL": "warning"}  # the bar has the terminal
-        helper = subprocess.Popen([sys.executable, "-m", "app", "worker", "--job", job_id], env=quiet)
+        helper = subprocess.Popen(
+            [sys.executable, "-m", "app", "worker", "--data-dir", str(data_dir), "--job", job_id], env=quiet
+        )
     figures = TextColumn("{task.fields[figures]}")
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), figures, TimeElapsedColumn())
     try:

@@ -1,46 +1,38 @@
 """Where a run runs: submit it, ask how it is, stop it. A child process here; nothing else assumes that."""
 
+import itertools
 import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from ml.run import RunDir
 
 
-class Run(Protocol):
-    """A submitted run."""
+@dataclass(frozen=True)
+class RunStatus:
+    """`code` is an `ml.run.ExitCode`, or the negative number of the signal that ended it; None unless it ended.
 
-    def exit_code(self) -> int | None:
-        """None while it runs; an `ExitCode`, or the negative number of the signal that ended it."""
+    `lost`: nobody knows what became of it, e.g. the machine it ran on is gone.
+    """
 
-    def stop(self) -> None:
-        """Ask it to write a checkpoint and end."""
-
-    def kill(self) -> None:
-        """End it now, and wait until it has ended."""
+    state: Literal["pending", "running", "ended", "lost"]
+    code: int | None = None
 
 
 class Launcher(Protocol):
-    def submit(self, run_dir: Path) -> Run:
-        """Start `python -m ml.train RUN_DIR` somewhere."""
+    """A run is named by a string, so that it may outlive the process that submitted it."""
 
+    def submit(self, run_dir: Path) -> str:
+        """Start `python -m ml.train RUN_DIR` somewhere; returns the run's name. Raises OSError."""
 
-@dataclass
-class _Child:
-    process: subprocess.Popen[bytes]
+    def status(self, run: str) -> RunStatus:
+        """How it is. Once it has ended, that is said the same at every call."""
 
-    def exit_code(self) -> int | None:
-        return self.process.poll()
-
-    def stop(self) -> None:
-        self.process.terminate()
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
+    def stop(self, run: str, now: bool = False) -> None:
+        """Ask it to write a checkpoint and end, or end it `now`. One that has ended stays as it is."""
 
 
 class ProcessLauncher:
@@ -49,10 +41,39 @@ class ProcessLauncher:
     It stays in this session: in a new one, a kernel with autogroups would undo `nice`.
     """
 
-    def submit(self, run_dir: Path) -> Run:
+    def __init__(self) -> None:
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._ended: dict[str, int] = {}
+        self._numbers = itertools.count(1)
+
+    def submit(self, run_dir: Path) -> str:
         command = ["nice", "-n", "19", sys.executable, "-m", "ml.train", str(run_dir), "--parent", str(os.getpid())]
         # Numeric libraries read these once, when they are loaded.
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        name = f"{run_dir.name}-{next(self._numbers)}"
         with RunDir(run_dir).log_file.open("ab") as log:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
-        return _Child(process)
+            self._running[name] = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
+            )
+        return name
+
+    def status(self, run: str) -> RunStatus:
+        if run in self._running:
+            code = self._running[run].poll()
+            if code is None:
+                return RunStatus("running")
+            del self._running[run]
+            self._ended[run] = code
+            while len(self._ended) > 100:  # long since asked about
+                del self._ended[next(iter(self._ended))]
+        return RunStatus("ended", self._ended[run]) if run in self._ended else RunStatus("lost")
+
+    def stop(self, run: str, now: bool = False) -> None:
+        process = self._running.get(run)
+        if process is None:
+            return
+        if now:
+            process.kill()
+            process.wait()
+        else:
+            process.terminate()

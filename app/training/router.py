@@ -2,20 +2,27 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import to_jsonable_python
 
-from app.core.errors import Invalid
+from app.core.idempotency import Answers, Key, Stored, digest_of
+from app.core.negotiation import preferred
 from app.core.paging import Limit
 from app.core.tables import Job
 from app.registry.policy import Policy
-from app.training.service import Jobs, Training
+from app.training import stream
+from app.training.service import Jobs, Once, Training
+from app.training.states import ENDED
 from ml.families.catalog import FAMILIES
 from ml.latents import MAX_SEED
 from ml.run import Budget
 
 router = APIRouter(tags=["training"])
 
+STREAM = "text/event-stream"
 JobId = Annotated[str, Path(description="A job's id", examples=["job_0123456789abcdef"])]
 Status = Literal[
     "queued", "preparing", "running", "pausing", "paused", "cancelling", "succeeded", "failed", "cancelled"
@@ -27,7 +34,13 @@ def jobs_of(request: Request) -> Jobs:
     return found
 
 
+def answers_of(request: Request) -> Answers:
+    found: Answers = request.app.state.answers
+    return found
+
+
 JobsDep = Annotated[Jobs, Depends(jobs_of)]
+AnswersDep = Annotated[Answers, Depends(answers_of)]
 
 
 class TrainRequest(BaseModel):
@@ -46,7 +59,10 @@ class TrainRequest(BaseModel):
     seed: int | None = Field(None, ge=0, le=MAX_SEED, description="Makes a training repeatable")
     budget: Budget = Field(Budget(), description="How long to train; whichever limit is reached first")
     activate: Policy = Field("if_better", description="When the new version is to answer; a first version always does")
-    base: str | None = Field(None, description="Version to go on from: not yet possible")
+    base: str | None = Field(
+        None, description="Version whose weights to start from, e.g. next-word@1; its size and layers are taken over"
+    )
+    priority: int = Field(0, ge=-100, le=100, description="Waiting jobs with a higher one go first")
 
 
 @router.get("/families", summary="What can be trained: presets, and the schema of each family's config")
@@ -74,16 +90,17 @@ def list_families() -> dict[str, Any]:
 
 
 @router.post("/train", status_code=202, summary="Start a training in the background")
-def train(body: TrainRequest, jobs: JobsDep, response: Response) -> dict[str, Any]:
+def train(body: TrainRequest, jobs: JobsDep, answers: AnswersDep, key: Key = None) -> Response:
     """Answers at once with the job; `Location` is where to follow it."""
-    if body.base is not None:
-        raise Invalid("going on from a version is not possible yet; leave base out", pointer="/base")
-    wanted = Training(
-        body.family, body.dataset, body.model, body.preset, body.config, body.seed, body.budget, body.activate
-    )
-    job = jobs.enqueue(wanted)
-    response.headers["Location"] = f"/jobs/{job.id}"
-    return _shown(job, jobs.queue_positions())
+    wanted = Training(**{name: getattr(body, name) for name in TrainRequest.model_fields})
+    if key is None:
+        return _accepted(jobs.enqueue(wanted), jobs.queue_positions()).response()
+    once = Once(answers, key, "POST /train", digest_of(body.model_dump(mode="json")))
+    return jobs.enqueue_once(wanted, once, _accepted).response()
+
+
+def _accepted(job: Job, positions: dict[str, int]) -> Stored:
+    return Stored(202, to_jsonable_python(_shown(job, positions)), {"Location": f"/jobs/{job.id}"})
 
 
 @router.get("/jobs", summary="All jobs, newest first")
@@ -106,6 +123,84 @@ def cancel_job(job_id: JobId, jobs: JobsDep) -> dict[str, Any]:
     return _shown(jobs.cancel(job_id), jobs.queue_positions())
 
 
+@router.post("/jobs/{job_id}/pause", status_code=202, summary="Let a job rest, with all it has learned")
+def pause_job(job_id: JobId, jobs: JobsDep) -> dict[str, Any]:
+    """A running job writes a checkpoint, frees its memory, and is `paused` within two seconds."""
+    return _shown(jobs.pause(job_id), jobs.queue_positions())
+
+
+@router.post("/jobs/{job_id}/resume", status_code=202, summary="Let a paused job go on")
+def resume_job(job_id: JobId, jobs: JobsDep) -> dict[str, Any]:
+    """It waits for its turn in the queue, and goes on from its checkpoint."""
+    return _shown(jobs.resume(job_id), jobs.queue_positions())
+
+
+@router.get(
+    "/jobs/{job_id}/events",
+    summary="What happens to a job: an event stream, or pages of JSON",
+    responses={
+        200: {
+            "description": "`status`, `metrics`, `sample`, `message` and, last, `done`",
+            "content": {
+                "text/event-stream": {
+                    "schema": {"type": "string"},
+                    "example": 'event: status\nid: 7\ndata: {"status":"running","attempt":1}\n\n',
+                },
+                "application/json": {
+                    "example": {
+                        "events": [
+                            {
+                                "id": 7,
+                                "event": "status",
+                                "data": {"status": "running", "attempt": 1},
+                                "at": "2026-01-01T00:00:00Z",
+                            }
+                        ],
+                        "next": None,
+                    }
+                },
+            },
+        },
+        204: {"description": "The job has ended, and everything was received: do not reconnect"},
+    },
+)
+async def get_events(
+    job_id: JobId,
+    jobs: JobsDep,
+    request: Request,
+    limit: Limit = 100,
+    after: Annotated[int, Query(ge=0, lt=2**63, description="The last event already known; 0 begins at the first")] = 0,
+    last_event_id: Annotated[str, Header(description="The same, as browsers send it when they reconnect")] = "",
+    accept: Annotated[str, Header(include_in_schema=False)] = "",
+) -> Response:
+    """With `Accept: text/event-stream` it goes on until `event: done`; `Last-Event-ID` resumes without a gap."""
+    if last_event_id.isdecimal() and len(last_event_id) < 19:
+        after = int(last_event_id)
+    streamed = preferred(accept, ("application/json", STREAM)) == STREAM
+    job, events = await run_in_threadpool(jobs.events, job_id, after, 1 if streamed else limit + 1)
+    if streamed:
+        if job.status in ENDED and not events:
+            return Response(status_code=204)
+        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        followed = stream.follow(jobs, job_id, after, request.app.state.stopping)
+        return StreamingResponse(followed, media_type=STREAM, headers=headers)
+    shown = [stream.entry(event) for event in events[:limit]]
+    following = shown[-1]["id"] if len(events) > limit else None
+    return JSONResponse(to_jsonable_python({"events": shown, "next": following}))
+
+
+@router.get("/jobs/{job_id}/samples", summary="What the model made along the way, always from the same seeds")
+def get_samples(job_id: JobId, jobs: JobsDep) -> dict[str, Any]:
+    _, events = jobs.events(job_id, limit=10_000, kind="sample")
+    return {"samples": [stream.data(event) for event in events]}
+
+
+@router.get("/jobs/{job_id}/samples/{step}.png", response_class=FileResponse, summary="One of them, as a picture")
+def get_sample(job_id: JobId, step: Annotated[int, Path(ge=0, lt=2**63)], jobs: JobsDep) -> FileResponse:
+    caching = {"Cache-Control": "public, max-age=31536000, immutable"}
+    return FileResponse(jobs.sample(job_id, step), media_type="image/png", headers=caching)
+
+
 @router.get("/jobs/{job_id}/history", summary="The metrics of every evaluation")
 def get_history(job_id: JobId, jobs: JobsDep) -> dict[str, Any]:
     return {"points": [point | {"epoch": _number(point["epoch"])} for point in jobs.history(job_id)]}
@@ -123,6 +218,8 @@ def _shown(job: Job, positions: dict[str, int]) -> dict[str, Any]:
         "seed": job.seed,
         "budget": job.budget,
         "activate": job.activate,
+        "base": job.base,
+        "priority": job.priority,
         "progress": job.progress,
         "epoch": _number(job.epoch),
         "step": job.step,
@@ -130,6 +227,8 @@ def _shown(job: Job, positions: dict[str, int]) -> dict[str, Any]:
         "eta_seconds": job.eta_seconds,
         "metrics": job.metrics,
         "history_url": f"/jobs/{job.id}/history",
+        "events_url": f"/jobs/{job.id}/events",
+        "samples_url": f"/jobs/{job.id}/samples",
         "queue_position": positions.get(job.id),
         "error": job.error,
         "attempt": job.attempt,

@@ -1,10 +1,11 @@
-"""Jobs: asked for, claimed, told about, ended. Must not know: HTTP, or where and how a run runs."""
+"""Jobs: asked for, looked at, cancelled, paused. Must not know: HTTP, or where and how a run runs."""
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 from sqlalchemy import func, select
@@ -12,19 +13,21 @@ from sqlalchemy.orm import Session
 
 from app.core import tables
 from app.core.db import Database
-from app.core.errors import Busy, Conflict, Invalid, InvalidFields, NotFound, field_errors
+from app.core.errors import Busy, Conflict, Invalid, InvalidFields, NotFound, NotReady, field_errors
+from app.core.idempotency import Answers, Stored
 from app.core.tables import Event, Job, now
 from app.datasets.service import Datasets
 from app.registry.policy import Policy
+from app.registry.reference import parse
 from app.registry.service import Registry
+from app.training.states import ENDED, end, find, move, tell
+from ml import files
 from ml.families.catalog import FAMILIES
-from ml.run import Budget
+from ml.families.spec import BaseConflict, FamilySpec
+from ml.run import Budget, RunDir, RunSpec
 
-Ended = Literal["succeeded", "failed", "cancelled"]
-LIVE = ("preparing", "running", "pausing", "cancelling")
-ENDED = ("succeeded", "failed", "cancelled")
 WORKER_LOST_AFTER = timedelta(seconds=15)
-TOLD = ("metrics", "sample", "message")  # what of a run's log is kept as events
+ORDER = (Job.priority.desc(), Job.number)  # of the queue
 
 
 @dataclass(frozen=True)
@@ -39,18 +42,39 @@ class Training:
     seed: int | None = None
     budget: Budget = field(default_factory=Budget)
     activate: Policy = "if_better"
+    base: str | None = None
+    priority: int = 0
+
+
+@dataclass(frozen=True)
+class Once:
+    """A request with an Idempotency-Key."""
+
+    answers: Answers
+    key: str
+    route: str
+    digest: str
+
+    def find(self, session: Session) -> Stored | None:
+        return self.answers.find(session, self.key, self.route, self.digest)
+
+    def keep(self, session: Session, answer: Stored) -> None:
+        self.answers.keep(session, self.key, self.route, self.digest, answer)
 
 
 class Jobs:
     """The queue and the history of trainings, in the database."""
 
-    def __init__(self, database: Database, datasets: Datasets, registry: Registry, max_queued: int) -> None:
+    def __init__(
+        self, database: Database, datasets: Datasets, registry: Registry, max_queued: int, data_dir: Path
+    ) -> None:
         self.database, self.datasets, self.registry, self.max_queued = database, datasets, registry, max_queued
+        self.data_dir, self.runs = data_dir, data_dir / "runs"
 
     # -- asked for ---------------------------------------------------------------------------------------------------
 
-    def enqueue(self, wanted: Training) -> Job:
-        """Validate and queue a training. Raises Invalid with pointers, or Busy when the queue is full."""
+    def check(self, wanted: Training) -> Job:
+        """The job that `wanted` would be, not yet queued. Raises Invalid with pointers."""
         family = FAMILIES.get(wanted.family)
         if family is None:
             raise Invalid(f"there is no family {wanted.family!r}; there are {', '.join(FAMILIES)}", pointer="/family")
@@ -69,13 +93,19 @@ class Jobs:
                 f"{family.name!r} has no preset {wanted.preset!r}; it has {', '.join(family.presets)}",
                 pointer="/preset",
             )
+        base = self._base(wanted.base, family) if wanted.base is not None else None
         try:
-            family.config(wanted.preset, wanted.config or {})
+            if base is None:
+                family.config(wanted.preset, wanted.config or {})
+            else:
+                family.continue_config(base.card["config"], wanted.preset, wanted.config or {})
+        except BaseConflict as error:
+            raise Invalid(str(error), pointer=f"/config/{error.field}") from error
         except ValidationError as error:
             raise InvalidFields(field_errors(error, ("config",))) from error
-        model = wanted.model or wanted.dataset
+        model = wanted.model or self.datasets.model_name(wanted.dataset)
         self.registry.check_name(model, family.modality)
-        job = Job(
+        return Job(
             id=f"job_{secrets.token_hex(8)}",
             family=family.name,
             dataset=wanted.dataset,
@@ -85,32 +115,135 @@ class Jobs:
             seed=secrets.randbelow(2**31) if wanted.seed is None else wanted.seed,
             budget=wanted.budget.model_dump(exclude_none=True),
             activate=wanted.activate,
+            base=f"{base.model}@{base.version}" if base else None,
+            priority=wanted.priority,
         )
+
+    def _base(self, reference: str, family: FamilySpec[Any]) -> tables.Version:
+        """The version to start from: one that is there, and of the same family. Raises Invalid."""
+        name, version = parse(reference, pointer="/base")
+        try:
+            model, _ = self.registry.get(name)
+            wanted = version or model.active
+            if wanted is None:
+                raise Invalid(f"no version of {name!r} is active; name one, like {name}@1", pointer="/base")
+            row = self.registry.version(name, wanted)
+        except (NotFound, NotReady) as error:
+            raise Invalid(error.detail, pointer="/base") from error
+        if row.card["family"] != family.name:
+            raise Invalid(
+                f"{name}@{wanted} is a {row.card['family']} and cannot become a {family.name}", pointer="/base"
+            )
+        return row
+
+    def enqueue(self, wanted: Training) -> Job:
+        """Validate and queue a training. Raises Invalid with pointers, or Busy when the queue is full."""
+        job = self.check(wanted)
         with self.database.write() as session:
-            waiting = session.scalar(select(func.count()).where(Job.status == "queued")) or 0
-            if waiting >= self.max_queued:
-                raise Busy(f"{waiting} jobs are waiting already; try again when one has ended", retry_after=30)
-            session.add(job)
-            self._tell(session, job.id, "status", {"status": "queued"})
+            self.add(session, job)
         return job
+
+    def enqueue_once(self, wanted: Training, once: Once, show: Callable[[Job, dict[str, int]], Stored]) -> Stored:
+        """As `enqueue`, but a repeat of the request gets the first one's answer. Both lie in one transaction."""
+        with self.database.write() as session:
+            stored = once.find(session)
+        if stored is not None:
+            return stored
+        job = self.check(wanted)
+        with self.database.write() as session:
+            stored = once.find(session)  # a request beside this one may have been faster
+            if stored is None:
+                self.add(session, job)
+                session.flush()
+                stored = show(job, self._positions(session))
+                once.keep(session, stored)
+        return stored
+
+    def add(self, session: Session, job: Job) -> None:
+        """Queue a checked job, in the caller's transaction. Raises Busy, or Invalid when its data is gone by now."""
+        try:
+            self.datasets.check_exists(session, job.dataset)
+        except NotFound as error:
+            raise Invalid(error.detail, pointer="/dataset") from error
+        if job.base is not None:
+            name, version = parse(job.base)
+            if session.get(tables.Version, (name, version)) is None:
+                raise Invalid(f"{job.base} was deleted meanwhile", pointer="/base")
+        waiting = session.scalar(select(func.count()).where(Job.status == "queued")) or 0
+        if waiting >= self.max_queued:
+            raise Busy(f"{waiting} jobs are waiting already; try again when one has ended", retry_after=30)
+        session.add(job)
+        tell(session, job.id, "status", {"status": "queued", "attempt": 0})
 
     def cancel(self, job_id: str) -> Job:
         """Cancel a waiting job at once, a running one soon. Raises NotFound, or Conflict when it has ended."""
         with self.database.write() as session:
-            job = self._get(session, job_id)
+            job = find(session, job_id)
             if job.status in ("succeeded", "failed"):
                 raise Conflict(f"the job has {job.status}; it cannot be cancelled any more")
             if job.status in ("queued", "paused"):
-                self._end(session, job, "cancelled")
+                end(session, job, "cancelled")
             elif job.status not in ("cancelling", "cancelled"):
-                self._move(session, job, "cancelling")
+                move(session, job, "cancelling")
         return job
+
+    def pause(self, job_id: str) -> Job:
+        """Let a job rest, with all that it has learned, until `resume`. Raises NotFound, or Conflict."""
+        with self.database.write() as session:
+            job = find(session, job_id)
+            if job.status in (*ENDED, "cancelling"):
+                raise Conflict(f"the job is {job.status}; it cannot be paused")
+            if job.status == "queued":
+                move(session, job, "paused")
+            elif job.status not in ("pausing", "paused"):
+                move(session, job, "pausing")
+        return job
+
+    def resume(self, job_id: str) -> Job:
+        """Let a paused job wait for its turn again. Raises NotFound, or Conflict when it was never paused."""
+        with self.database.write() as session:
+            job = find(session, job_id)
+            if job.status in (*ENDED, "cancelling"):
+                raise Conflict(f"the job is {job.status}; it cannot be resumed")
+            if job.status == "paused":
+                move(session, job, "queued")
+            elif job.status == "pausing":  # its run may still stop; the job waits then, and goes on
+                move(session, job, "running")
+            elif not self._was_paused(session, job):
+                raise Conflict(f"the job is {job.status} and was not paused")
+        return job
+
+    def _was_paused(self, session: Session, job: Job) -> bool:
+        query = select(Event.data).where(Event.job_id == job.id, Event.kind == "status")
+        return any(data["status"] in ("pausing", "paused") for data in session.scalars(query))
+
+    def write_spec(self, job: Job, run_dir: RunDir, checkpoint_seconds: float) -> None:
+        """Make the run's folder with `spec.json`, unless an earlier attempt did: the same spec for every attempt."""
+        run_dir.path.mkdir(parents=True, exist_ok=True)
+        run_dir.stop_file.unlink(missing_ok=True)
+        if run_dir.spec_file.exists():
+            return
+        name, version = parse(job.base) if job.base else ("", None)
+        spec = RunSpec(
+            family=job.family,
+            dataset=self.datasets.source(job.dataset),
+            preset=job.preset,
+            config=job.config,
+            seed=job.seed,
+            budget=Budget.model_validate(job.budget),
+            base=self.registry.path(name, version) if version else None,
+            base_reference=job.base,
+            datasets=self.data_dir / "datasets",
+            checkpoint_seconds=checkpoint_seconds,
+        )
+        files.write_json(run_dir.spec_file, spec.model_dump(mode="json"))
 
     # -- looked at ---------------------------------------------------------------------------------------------------
 
     def get(self, job_id: str) -> Job:
+        """Raises NotFound."""
         with self.database.read() as session:
-            return self._get(session, job_id)
+            return find(session, job_id)
 
     def page(
         self, limit: int, after: str | None = None, status: str | None = None, model: str | None = None
@@ -123,140 +256,62 @@ class Jobs:
             query = query.where(Job.model == model)
         with self.database.read() as session:
             if after is not None:
-                query = query.where(Job.number < self._get(session, after).number)
+                query = query.where(Job.number < find(session, after).number)
             jobs = session.scalars(query).all()
         return jobs[:limit], jobs[limit - 1].id if len(jobs) > limit else None
 
     def queue_positions(self) -> dict[str, int]:
         """1 for the job that is next, by id."""
         with self.database.read() as session:
-            waiting = session.scalars(select(Job.id).where(Job.status == "queued").order_by(Job.number))
-            return {job_id: position for position, job_id in enumerate(waiting, 1)}
+            return self._positions(session)
+
+    def _positions(self, session: Session) -> dict[str, int]:
+        waiting = session.scalars(select(Job.id).where(Job.status == "queued").order_by(*ORDER))
+        return {job_id: position for position, job_id in enumerate(waiting, 1)}
 
     def history(self, job_id: str) -> list[dict[str, Any]]:
         """Every evaluation of the job: epoch, step, and the metrics by name."""
         with self.database.read() as session:
-            self._get(session, job_id)
+            find(session, job_id)
             query = select(Event.data).where(Event.job_id == job_id, Event.kind == "metrics").order_by(Event.id)
-            return [dict(data) for data in session.scalars(query)]
+            return [{k: v for k, v in data.items() if k != "evaluation"} for data in session.scalars(query)]
+
+    def events(
+        self, job_id: str, after: int = 0, limit: int = 500, kind: str | None = None
+    ) -> tuple[Job, Sequence[Event]]:
+        """The job, and what was told of it behind the event `after`, in order. Raises NotFound."""
+        query = select(Event).where(Event.job_id == job_id, Event.id > after).order_by(Event.id).limit(limit)
+        if kind is not None:
+            query = query.where(Event.kind == kind)
+        with self.database.read() as session:  # the events first: of an ended job, they are then all there
+            events = session.scalars(query).all()
+            return find(session, job_id), events
+
+    def sample(self, job_id: str, step: int) -> Path:
+        """The picture that the job drew at `step`. Raises NotFound saying which there are."""
+        _, events = self.events(job_id, limit=10_000, kind="sample")
+        name = next((e.data["file"] for e in events if e.data.get("step") == step and "file" in e.data), None)
+        path = self.runs / job_id / str(name)
+        if name is not None and path.is_file():
+            return path
+        if name is not None:
+            raise NotFound(f"the samples of {job_id!r} were removed; INKLING_KEEP_RUNS says how many jobs keep theirs")
+        steps = [str(e.data["step"]) for e in events if "file" in e.data]
+        raise NotFound(f"the job drew no picture at step {step}; it did at {', '.join(steps) or 'none yet'}")
+
+    def newest_ended(self, count: int) -> set[str]:
+        """The ids of the `count` jobs that ended last."""
+        query = select(Job.id).where(Job.status.in_(ENDED)).order_by(Job.finished_at.desc()).limit(count)
+        with self.database.read() as session:
+            return set(session.scalars(query))
+
+    def has_ended(self, job_id: str) -> bool:
+        """Whether the job is known and has ended."""
+        with self.database.read() as session:
+            query = select(Job.id).where(Job.id == job_id, Job.status.in_(ENDED))
+            return session.scalars(query).first() is not None
 
     def worker_is_up(self) -> bool:
         with self.database.read() as session:
             seen = session.scalar(select(func.max(tables.Worker.seen_at)))
         return seen is not None and now() - seen < WORKER_LOST_AFTER
-
-    def _get(self, session: Session, job_id: str) -> Job:
-        job = session.scalars(select(Job).where(Job.id == job_id)).first()
-        if job is None:
-            raise NotFound(f"there is no job {job_id!r}; GET /jobs lists them")
-        return job
-
-    # -- the worker's side -------------------------------------------------------------------------------------------
-
-    def beat(self, worker: str) -> None:
-        """Say that `worker` lives."""
-        with self.database.write() as session:
-            session.merge(tables.Worker(id=worker, seen_at=now()))
-
-    def requeue_orphans(self) -> list[str]:
-        """Jobs that a worker left when it was killed wait again; one that was being cancelled is. Returns their ids."""
-        with self.database.write() as session:
-            jobs = session.scalars(select(Job).where(Job.status.in_(LIVE)).order_by(Job.number)).all()
-            for job in jobs:
-                if job.status == "cancelling":
-                    self._end(session, job, "cancelled")
-                else:
-                    self._move(session, job, "queued")
-            return [job.id for job in jobs]
-
-    def claim(self, job_id: str | None = None) -> Job | None:
-        """Take the next waiting job (or this one, if it waits) for this worker."""
-        query = select(Job).where(Job.status == "queued").order_by(Job.number).limit(1)
-        if job_id is not None:
-            query = query.where(Job.id == job_id)
-        with self.database.write() as session:
-            job = session.scalars(query.with_for_update(skip_locked=True)).first()
-            if job is not None:
-                job.attempt += 1
-                job.started_at = job.started_at or now()
-                self._move(session, job, "preparing")
-            return job
-
-    def status(self, job_id: str) -> str:
-        return self.get(job_id).status
-
-    def record(self, job_id: str, events: Iterable[tuple[int, dict[str, Any]]]) -> None:
-        """Take in what a run's log says, in one transaction with its offset: nothing missing, nothing twice."""
-        with self.database.write() as session:
-            job = self._get(session, job_id)
-            for offset, event in events:
-                if offset <= job.events_offset:
-                    continue
-                job.events_offset = offset
-                data = {k: v for k, v in event.items() if k not in ("kind", "time")}
-                self._apply(session, job, event["kind"], data)
-
-    def _apply(self, session: Session, job: Job, kind: str, data: dict[str, Any]) -> None:
-        for name in ("epoch", "step", "progress", "total_steps", "eta_seconds", "device"):
-            if data.get(name) is not None:
-                setattr(job, name, data[name])
-        if kind == "status" and "config" in data:
-            job.config = data["config"]  # every choice that was made for the user is shown
-        if kind == "status" and data["status"] == "running" and job.status == "preparing":
-            self._move(session, job, "running")
-        if kind in ("metrics", "progress"):
-            known = {"epoch", "step", "progress", "total_steps", "eta_seconds"}
-            job.metrics = {**job.metrics, **{k: v for k, v in data.items() if k not in known}}
-        if kind == "done":
-            job.metrics = data["metrics"]
-        if kind == "failed":
-            job.error = {"code": data["code"], "message": data["message"]}
-        if kind in TOLD:
-            self._tell(session, job.id, kind, data)
-
-    def succeed(self, job_id: str, result: dict[str, Any]) -> None:
-        with self.database.write() as session:
-            job = self._get(session, job_id)
-            job.result, job.progress, job.eta_seconds = result, 1.0, 0.0
-            self._end(session, job, "succeeded")
-
-    def fail(self, job_id: str, code: str, message: str) -> None:
-        with self.database.write() as session:
-            job = self._get(session, job_id)
-            job.error = {"code": code, "message": message}
-            self._end(session, job, "failed")
-
-    def cancelled(self, job_id: str) -> None:
-        with self.database.write() as session:
-            self._end(session, self._get(session, job_id), "cancelled")
-
-    def count_failure(self, job_id: str) -> int:
-        """The trainer ended an attempt by itself: how often by now. A stop or a kill of the service is none."""
-        with self.database.write() as session:
-            job = self._get(session, job_id)
-            job.failures += 1
-            return job.failures
-
-    def requeue(self, job_id: str) -> None:
-        """Let a job wait for another attempt; it goes on from its newest checkpoint."""
-        with self.database.write() as session:
-            job = self._get(session, job_id)
-            if job.status == "cancelling":
-                self._end(session, job, "cancelled")
-            else:
-                self._move(session, job, "queued")
-
-    def _end(self, session: Session, job: Job, status: Ended) -> None:
-        if job.status in ENDED:  # the last states never change
-            return
-        job.finished_at = now()
-        self._move(session, job, status)
-        self._tell(session, job.id, "done", {"status": status, "error": job.error, "result": job.result})
-
-    def _move(self, session: Session, job: Job, status: str) -> None:
-        job.status = status
-        self._tell(session, job.id, "status", {"status": status, "attempt": job.attempt})
-
-    def _tell(self, session: Session, job_id: str, kind: str, data: dict[str, Any]) -> None:
-        session.flush()  # the job's row comes before what is said of it
-        session.add(Event(job_id=job_id, kind=kind, data=data))

@@ -1,4 +1,4 @@
-"""The worker: claims jobs, has them run, takes in what they say, publishes what they made. One at a time.
+"""The worker: claims jobs, has them run, takes in what they say, publishes what they made.
 
 Must not know: HTTP, torch, or that a run is a child process.
 """
@@ -10,46 +10,63 @@ import signal
 import socket
 import threading
 import time
-from pathlib import Path
+from dataclasses import dataclass, field
 from types import FrameType
+
+from sqlalchemy.exc import DBAPIError
 
 from app.core.errors import ServiceError
 from app.core.tables import Job
 from app.registry.policy import Policy
 from app.registry.service import Registry
-from app.training.launcher import Launcher, Run
+from app.training.attempts import Attempts
+from app.training.launcher import Launcher, RunStatus
 from app.training.service import Jobs
-from ml import files
 from ml.artifact import ArtifactError
-from ml.run import Budget, ExitCode, RunDir, RunSpec
+from ml.run import ExitCode, RunDir
 
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.1
 BEAT_SECONDS = 2.0
-CANCEL_SECONDS = 2.0  # for a run to see its STOP file; then it is killed, since nothing of it is needed
-STOP_SECONDS = 20.0  # for a run to write a checkpoint; then it is killed and goes on from the one before
-MOST_FAILURES = 3
+CANCEL_SECONDS = 1.0  # for a run to see its STOP file; then it is killed, since nothing of it is needed
+PAUSE_SECONDS = 1.5  # for a checkpoint; then it is killed and goes on from the one before
+STOP_SECONDS = 20.0  # the same when the worker itself stops, where nobody waits for an answer
+RETRY_SECONDS = 1.0  # until a database or volume that failed is tried again
+LOG_LINES = 50
 
 
+@dataclass
+class Active:
+    """An attempt under way."""
+
+    job: Job
+    run_dir: RunDir
+    run: str  # the launcher's name for it
+    stopping: bool = False  # it was asked to end
+    kill_at: float | None = None
+    ended: RunStatus | None = None
+
+
+@dataclass
 class Worker:
-    """`run()` works until SIGTERM or SIGINT; `once(job_id)` works one job off."""
+    """`run()` works until SIGTERM or SIGINT, on up to `at_once` jobs; `once(job_id)` works one job off."""
 
-    def __init__(
-        self,
-        jobs: Jobs,
-        registry: Registry,
-        launcher: Launcher,
-        data_dir: Path,
-        checkpoint_seconds: float,
-        publish_seconds: float,
-    ) -> None:
-        self.jobs, self.registry, self.launcher = jobs, registry, launcher
-        self.data_dir, self.checkpoint_seconds = data_dir, checkpoint_seconds
-        self.publish_seconds = publish_seconds  # until a serving process has seen a new active version
+    jobs: Jobs
+    attempts: Attempts
+    registry: Registry
+    launcher: Launcher
+    checkpoint_seconds: float = 5.0
+    publish_seconds: float = 0.5  # until a serving process has seen a new active version
+    at_once: int = 1
+    keep_runs: int = 100
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
         self.name = f"{socket.gethostname()}:{os.getpid()}"
-        self.stopping = threading.Event()
+        self._active: list[Active] = []
         self._beaten = 0.0
+        self._recovered = False
 
     def stop_on_signals(self) -> None:
         def stop(_number: int, _frame: FrameType | None) -> None:
@@ -60,120 +77,164 @@ class Worker:
 
     def run(self) -> None:
         """Work jobs off as they come. The caller holds the worker's lock: whatever is marked as running is not."""
-        for job_id in self.jobs.requeue_orphans():
-            log.info("%s was left unfinished and goes on", job_id)
-        while not self.stopping.is_set():
-            self._beat()
-            job = self.jobs.claim()
-            if job is None:
-                self.stopping.wait(POLL_SECONDS * 2)
-            else:
-                self.work(job)
+        give_up_at: float | None = None
+        while self._active or not self.stopping.is_set():
+            if self.stopping.is_set() and give_up_at is None:
+                give_up_at = time.monotonic() + 2 * STOP_SECONDS
+            try:
+                self._turn(claim=not self.stopping.is_set())
+            except (DBAPIError, OSError) as error:  # a database that is away, a full volume: both may come back
+                log.error("the worker cannot go on at the moment (%s); trying again", error)
+                if give_up_at is not None and time.monotonic() > give_up_at:
+                    break  # the next start finds these jobs, and goes on with them
+                time.sleep(RETRY_SECONDS)
+        for active in self._active:
+            self.launcher.stop(active.run, now=True)
 
     def once(self, job_id: str) -> None:
         """Work this one job off, if it waits."""
-        job = self.jobs.claim(job_id)
+        self._recover()
+        job = self.attempts.claim(job_id)
         if job is not None:
-            self.work(job)
+            self._start(job)
+        while self._active:
+            self._turn(claim=False)
 
-    def work(self, job: Job) -> None:
-        """Run one claimed job to its end, or until this worker is asked to stop."""
-        log.info("%s: training %s on %s", job.id, job.family, job.dataset)
-        run_dir = RunDir(self.data_dir / "runs" / job.id)
+    def _turn(self, claim: bool) -> None:
+        self._beat()
+        self._recover()
+        for active in list(self._active):
+            self._follow(active)
+        if claim and len(self._active) < self.at_once and (job := self.attempts.claim()) is not None:
+            self._start(job)
+        time.sleep(POLL_SECONDS)
+
+    def _recover(self) -> None:
+        """Once: jobs that a killed worker left under way. What their runs still said is taken in first."""
+        if self._recovered:
+            return
+        for job_id in self.attempts.live():
+            self._take_in(job_id, self._run_dir(job_id))
+            self.attempts.lost(job_id, "the worker was killed")
+            log.info("%s was left unfinished: %s", job_id, self.attempts.status(job_id))
+        self._tidy()
+        self._recovered = True
+
+    # -- one attempt -------------------------------------------------------------------------------------------------
+
+    def _run_dir(self, job_id: str) -> RunDir:
+        return RunDir(self.jobs.runs / job_id)
+
+    def _start(self, job: Job) -> None:
+        log.info("%s: attempt %d, %s on %s", job.id, job.attempt, job.family, job.dataset)
+        run_dir = self._run_dir(job.id)
+        if run_dir.artifact.exists():  # it was killed between its last word and ours
+            self._publish(job, run_dir)
+            return
         try:
-            self._write_spec(run_dir, job)
+            self.jobs.write_spec(job, run_dir, self.checkpoint_seconds)
             run = self.launcher.submit(run_dir.path)
         except OSError as error:
-            self.jobs.fail(job.id, "volume", f"the run's folder cannot be made: {error}")
+            self.attempts.fail(job.id, "volume", f"the run's folder cannot be made: {error}")
             return
-        code = self._watch(job.id, run, run_dir)
-        self._take_in(job.id, run_dir)
-        self._finish(job, code, run_dir)
+        self._active.append(Active(job, run_dir, run))
 
-    # -- one run -----------------------------------------------------------------------------------------------------
+    def _follow(self, active: Active) -> None:
+        """Take in what a run says; pass on a pause, a cancel or this worker's own stop; see to its end."""
+        status = active.ended or self.launcher.status(active.run)
+        self._take_in(active.job.id, active.run_dir)
+        if status.state in ("ended", "lost"):
+            active.ended = status  # kept, should the database fail now: its end is then seen to in the next turn
+            self._finish(active, status)
+            self._active.remove(active)
+            return
+        wanted = self.attempts.status(active.job.id)
+        if not active.stopping:
+            if wanted == "cancelling":
+                active.run_dir.stop_file.touch()
+                self._ask_to_end(active, CANCEL_SECONDS)
+            elif wanted == "pausing":
+                self.launcher.stop(active.run)
+                self._ask_to_end(active, PAUSE_SECONDS)
+            elif self.stopping.is_set():
+                self.launcher.stop(active.run)
+                self._ask_to_end(active, STOP_SECONDS)
+        elif wanted == "cancelling" and active.kill_at is not None:  # it was being paused
+            active.kill_at = min(active.kill_at, time.monotonic() + CANCEL_SECONDS)
+        if active.kill_at is not None and time.monotonic() >= active.kill_at:
+            self.launcher.stop(active.run, now=True)
 
-    def _write_spec(self, run_dir: RunDir, job: Job) -> None:
-        run_dir.path.mkdir(parents=True, exist_ok=True)
-        run_dir.stop_file.unlink(missing_ok=True)
-        if (run_dir.path / "spec.json").exists():
-            return  # another attempt: the same spec, whatever was resolved meanwhile
-        spec = RunSpec(
-            family=job.family,
-            dataset=job.dataset,
-            preset=job.preset,
-            config=job.config,
-            seed=job.seed,
-            budget=Budget.model_validate(job.budget),
-            datasets=self.data_dir / "datasets",
-            checkpoint_seconds=self.checkpoint_seconds,
-        )
-        files.write_json(run_dir.path / "spec.json", spec.model_dump(mode="json"))
-
-    def _watch(self, job_id: str, run: Run, run_dir: RunDir) -> int:
-        """Follow a run until it has ended, passing on a cancel or this worker's own stop. Returns its exit code."""
-        kill_at: float | None = None
-        while (code := run.exit_code()) is None:
-            self._beat()
-            self._take_in(job_id, run_dir)
-            if kill_at is None and self.jobs.status(job_id) == "cancelling":
-                run_dir.stop_file.touch()
-                kill_at = time.monotonic() + CANCEL_SECONDS
-            elif kill_at is None and self.stopping.is_set():
-                run.stop()
-                kill_at = time.monotonic() + STOP_SECONDS
-            if kill_at is not None and time.monotonic() >= kill_at:
-                run.kill()
-            time.sleep(POLL_SECONDS)
-        return code
+    def _ask_to_end(self, active: Active, seconds: float) -> None:
+        active.stopping, active.kill_at = True, time.monotonic() + seconds
 
     def _take_in(self, job_id: str, run_dir: RunDir) -> None:
-        events = list(run_dir.events(self.jobs.get(job_id).events_offset))
+        events = list(run_dir.events(self.attempts.offset(job_id)))
         if events:
-            self.jobs.record(job_id, events)
+            self.attempts.record(job_id, events)
 
-    def _finish(self, job: Job, code: int, run_dir: RunDir) -> None:
-        now = self.jobs.get(job.id)
+    def _finish(self, active: Active, status: RunStatus) -> None:
+        job = self.jobs.get(active.job.id)
+        code, run_dir = status.code, active.run_dir
         if code == ExitCode.DONE:
             self._publish(job, run_dir)
-        elif code == ExitCode.CANCELLED or now.status == "cancelling":
-            self.jobs.cancelled(job.id)
-        elif code == ExitCode.INTERRUPTED or self.stopping.is_set():
-            self.jobs.requeue(job.id)
-        elif code == ExitCode.FAILED and now.error is not None:
-            self.jobs.fail(job.id, now.error["code"], now.error["message"])
-        elif self.jobs.count_failure(job.id) < MOST_FAILURES:
-            log.warning("%s: the trainer ended with %d; trying again", job.id, code)
-            self.jobs.requeue(job.id)
+        elif status.state == "lost":
+            self.attempts.lost(job.id, "the machine it ran on was lost")
+        elif active.stopping or code in (ExitCode.INTERRUPTED, ExitCode.CANCELLED):
+            self.attempts.stopped(job.id)
+        elif job.error is not None and job.error["code"] == "cannot_train":  # it would be the same again
+            self.attempts.fail(job.id, job.error["code"], job.error["message"], tail(run_dir))
+        elif job.error is not None:
+            self.attempts.broke(job.id, job.error["code"], job.error["message"], tail(run_dir))
         else:
-            cause = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-            self.jobs.fail(
-                job.id, "trainer_died", f"the trainer {cause} {MOST_FAILURES} times. Its last words: {_tail(run_dir)}"
-            )
-        log.info("%s: %s", job.id, self.jobs.status(job.id))
+            self.attempts.broke(job.id, "trainer_died", _cause(code), tail(run_dir))
+        if self.attempts.status(job.id) == "cancelled":
+            shutil.rmtree(run_dir.prepared, ignore_errors=True)
+            shutil.rmtree(run_dir.checkpoints, ignore_errors=True)
+        log.info("%s: %s", job.id, self.attempts.status(job.id))
+        self._tidy()
 
     def _publish(self, job: Job, run_dir: RunDir) -> None:
         policy: Policy = job.activate  # type: ignore[assignment]
         try:
             done = self.registry.register(run_dir.artifact, job.model, policy, job.id)
         except (ArtifactError, ServiceError, OSError) as error:
-            self.jobs.fail(job.id, "publish", f"training finished, but its version cannot be published: {error}")
+            self.attempts.fail(job.id, "publish", f"training finished, but its version cannot be published: {error}")
             return
         if done.active:
             # Serving processes look every `reload_seconds`: who reads 'succeeded' gets answers from the new version.
             time.sleep(self.publish_seconds)
         result = {"name": done.name, "version": done.version, "active": done.active, "reason": done.reason}
-        self.jobs.succeed(job.id, result)
+        self.attempts.succeed(job.id, result)
         for leftover in (run_dir.artifact, run_dir.prepared, run_dir.checkpoints):  # published, or needed no more
             shutil.rmtree(leftover, ignore_errors=True)
+
+    def _tidy(self) -> None:
+        """Remove the folders of ended jobs beyond the newest `keep_runs`."""
+        kept = self.jobs.newest_ended(self.keep_runs)
+        for folder in self.jobs.runs.glob("job_*"):
+            if folder.name not in kept and self.jobs.has_ended(folder.name):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _beat(self) -> None:
         if time.monotonic() - self._beaten >= BEAT_SECONDS:
             self._beaten = time.monotonic()
-            self.jobs.beat(self.name)
+            self.attempts.beat(self.name)
 
 
-def _tail(run_dir: RunDir, lines: int = 5) -> str:
+def _cause(code: int | None) -> str:
+    if code == -signal.SIGKILL:
+        return "the trainer was killed by signal 9, which is how the system ends a process when memory is short"
+    if code is not None and code < 0:
+        return f"the trainer was killed by signal {-code}"
+    return f"the trainer ended with code {code}"
+
+
+def tail(run_dir: RunDir) -> str:
+    """The last LOG_LINES lines of what the trainer printed; empty when it printed nothing."""
     try:
-        return " | ".join(run_dir.log_file.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+        with run_dir.log_file.open("rb") as file:
+            file.seek(max(0, run_dir.log_file.stat().st_size - 64 * 1024))
+            lines = file.read().decode("utf-8", "replace").splitlines()
     except OSError:
-        return "none"
+        return ""
+    return "\n".join(lines[-LOG_LINES:])

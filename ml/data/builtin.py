@@ -17,7 +17,7 @@ import numpy as np
 from filelock import FileLock
 from PIL import Image, ImageDraw, ImageFont
 
-from ml.data import faces, store
+from ml.data import faces, preview, store
 from ml.data.store import DatasetError, DatasetInfo, Modality
 
 LECTURE_SENTENCES = (
@@ -192,4 +192,6 @@ def ensure(name: str, folder: Path) -> DatasetInfo:
         if (folder / "dataset.json").exists():
             return store.read_info(folder)
         builtin = BUILTIN[name]
-        return builtin.make(folder, builtin.info)
+        info = builtin.make(folder, builtin.info)
+        preview.ensure(folder)
+        return info

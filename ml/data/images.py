@@ -35,13 +35,15 @@ def side_shrinks(picture: Image.Image, size: int) -> bool:
     return picture.width >= size
 
 
-def split(count: int, share: float = 0.1, most: int = 2000) -> tuple[npt.NDArray[np.int64], ...]:
-    """Indices for training, validation and test, the same for the same count whatever the run's seed.
+def held_out(count: int, share: float = 0.1, most: int = 2000) -> int:
+    """How many of `count` pictures each of the two held-out parts gets: `share` of them, `most` at the most."""
+    return max(1, min(most, round(count * share)))
 
-    Each held-out part gets `share` of the pictures, `most` at the most.
-    """
+
+def split(count: int) -> tuple[npt.NDArray[np.int64], ...]:
+    """Indices for training, validation and test, the same for the same count whatever the run's seed."""
     order = np.random.RandomState(20140610).permutation(count)
-    part = max(1, min(most, round(count * share)))
+    part = held_out(count)
     return np.sort(order[2 * part :]), np.sort(order[:part]), np.sort(order[part : 2 * part])
 
 

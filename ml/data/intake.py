@@ -33,6 +33,12 @@ class Limits(BaseModel):
     skipped: float = 0.1  # share of lines or pictures that may be broken
 
 
+def shown(name: str, most: int = 100) -> str:
+    """A file's name as it may be shown: one printable line of at most `most` characters, its end kept."""
+    plain = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in name)
+    return plain if len(plain) <= most else f"{plain[: most // 2 - 1]}…{plain[-(most // 2) :]}"
+
+
 class Skipped(BaseModel):
     """One broken line or picture that was left out."""
 

@@ -4,12 +4,14 @@
     text.txt       a text: UTF-8, one document a line
     images.npy     pictures: uint8 (N, H, W, C), C = 1 or 3
     labels.npy     class of each picture: int64 (N,), optional
+    preview.json   what the page shows of a text (ml/data/preview.py)
+    preview.png    the same of pictures
 
 Must not know: where the folder came from, or which family will read it.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -54,15 +56,30 @@ def write_text(folder: Path, info: DatasetInfo, lines: Sequence[str]) -> Dataset
 
 def write_images(folder: Path, info: DatasetInfo, images: Pictures, labels: Labels | None = None) -> DatasetInfo:
     """Write a picture data set. `images`: uint8 (N, H, W, C); `labels`: (N,) or None."""
-    digest = hashlib.sha256(images.tobytes() + (b"" if labels is None else labels.tobytes())).hexdigest()
-    count, height, width, channels = images.shape
-    counts = {"pictures": count, "height": height, "width": width, "channels": channels}
-    done = info.model_copy(update={"counts": counts, "sha256": digest})
     with files.new_folder(folder) as new:
-        np.save(new / "images.npy", images)
-        if labels is not None:
-            np.save(new / "labels.npy", labels)
-        files.write_json(new / "dataset.json", done.model_dump())
+        return fill_images(new, info, images, images.shape, labels)
+
+
+def fill_images(
+    new: Path, info: DatasetInfo, images: Iterable[Pictures], shape: tuple[int, ...], labels: Labels | None
+) -> DatasetInfo:
+    """The same from one picture (H, W, C) after another, into a folder that is there; `shape` is theirs together."""
+    digest = hashlib.sha256()
+    # Written, not mapped: on a full disk a write is an error that can be told, a mapped page ends the process.
+    with (new / "images.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        for picture in images:
+            blob = picture.tobytes()
+            file.write(blob)
+            digest.update(blob)
+    if labels is not None:
+        np.save(new / "labels.npy", labels)
+        digest.update(labels.tobytes())
+    counts = dict(zip(("pictures", "height", "width", "channels"), shape, strict=True))
+    if info.classes:
+        counts["classes"] = len(info.classes)
+    done = info.model_copy(update={"counts": counts, "sha256": digest.hexdigest()})
+    files.write_json(new / "dataset.json", done.model_dump())
     return done
 
 
@@ -74,10 +91,17 @@ def read_info(folder: Path) -> DatasetInfo:
         raise DatasetError(f"{folder} is not a data set: {error}") from error
 
 
+def read_blocks(folder: Path, characters: int = 1 << 20) -> Iterator[list[str]]:
+    """The documents of a text data set in blocks of about `characters`, one a line, each with the "\\n" it ends in."""
+    with (folder / "text.txt").open(encoding="utf-8", newline="\n") as file:  # only "\n" ends a line
+        while lines := file.readlines(characters):
+            yield lines
+
+
 def read_lines(folder: Path) -> Iterator[str]:
     """The documents of a text data set, one a line."""
-    with (folder / "text.txt").open(encoding="utf-8", newline="\n") as file:  # only "\n" ends a line
-        for line in file:
+    for lines in read_blocks(folder):
+        for line in lines:
             yield line.rstrip("\n")
 
 

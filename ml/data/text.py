@@ -6,9 +6,10 @@ Must not know: networks, or where a text came from.
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +28,23 @@ _TOKEN = regex.compile(rf"{_WORD}|(?![\s\p{{C}}])\X")
 _LAST_WORD = regex.compile(rf"(?r){_WORD}\Z")  # searched from the end: forwards, a long word costs its square
 _SAYS_SOMETHING = regex.compile(r"[\p{L}\p{N}\p{Extended_Pictographic}]")
 _SENTENCE_END = frozenset(".!?")
+_MARKS = frozenset(".,;:!?)")
 
 UNK, EOS = "<unk>", "<eos>"
+HELD_OUT_LINES = 5_000  # of each held-out part at most: enough to measure by, and soon read
+
+# A token never reaches over white space, so a text is cut there first, which is quick, and each different piece is
+# looked at once. A line's end is a piece of its own, one that no text holds.
+_LINE_END = "\0"
+_ENDS = _SENTENCE_END | {_LINE_END}
+_MOST_PIECES = 400_000  # different pieces remembered: about 60 MB
+_MOST_WORDS = 1_000_000  # different words counted: about 200 MB
 
 
 def key(token: str) -> str:
     """The form under which a token is looked up: NFC, a straight apostrophe, lower case."""
+    if token.isascii():
+        return token.lower()
     return unicodedata.normalize("NFC", token.replace("’", "'")).lower()
 
 
@@ -92,26 +104,107 @@ class Vocabulary:
         return cls(tuple(value["words"]), tuple(value["shown"]), value["unk"], value["eos"])
 
 
+def _pieces(block: str) -> list[str]:
+    """The pieces between white space of a block of whole lines, with _LINE_END behind each line."""
+    if _LINE_END in block:
+        block = block.replace(_LINE_END, " ")  # no token holds one
+    return block.replace("\n", f" {_LINE_END} ").split()
+
+
+def _tokenize_piece(piece: str) -> list[str]:
+    """The tokens of a piece, with two short cuts for what most pieces are: a word, and a word with a mark behind it."""
+    if piece.isascii():
+        if piece.isalnum():
+            return [piece]
+        if piece[-1] in _MARKS and piece[:-1].isalnum():
+            return [piece[:-1], piece[-1]]
+    return tokenize(piece)
+
+
+class WordCounts:
+    """How often each word is said, counted block by block in a bounded amount of memory.
+
+    When more than `most` different words have been met, the rarest are forgotten (`forgot` says so): what is kept was
+    said far more often than what was lost.
+    """
+
+    def __init__(self, most: int = _MOST_WORDS) -> None:
+        self.most, self.forgot = most, False
+        self._words: Counter[str] = Counter()  # by key, in the order in which they first appear
+        self._forms: Counter[str] = Counter()  # tokens as written, away from the start of a sentence
+        self._pieces: Counter[str] = Counter()
+        self._starts: Counter[str] = Counter()  # of the pieces, those that start a sentence
+
+    def add(self, block: str) -> int:
+        """Count a block of whole lines, each with its "\\n". Returns how many words it has, by white space."""
+        pieces = _pieces(block)
+        self._pieces.update(pieces)
+        before = chain((_LINE_END,), pieces)
+        self._starts.update([piece for last, piece in pairwise(before) if last[-1] in _ENDS])
+        if len(self._pieces) > _MOST_PIECES:
+            self._fold()
+        return len(pieces) - block.count("\n")
+
+    def vocabulary(self, min_count: int = 1, max_words: int | None = None) -> Vocabulary:
+        """The words said at least `min_count` times, the most frequent first, with `<unk>` and `<eos>`."""
+        self._fold()
+        kept = [word for word, count in self._words.most_common(max_words) if count >= min_count]
+        return Vocabulary((UNK, EOS, *kept), (UNK, EOS, *self._shown(kept)), unk=0, eos=1)
+
+    def common(self, most: int) -> list[tuple[str, int]]:
+        """The most common words, no punctuation, as they are shown, with their counts."""
+        self._fold()
+        # Among that many, enough are words: there is little punctuation to tell apart.
+        words = [(word, count) for word, count in self._words.most_common(most + 500) if is_word(word)][:most]
+        return list(zip(self._shown([word for word, _ in words]), [count for _, count in words], strict=True))
+
+    def different(self) -> int:
+        """How many different words there are, no punctuation."""
+        self._fold()
+        return sum(map(is_word, self._words))
+
+    def _shown(self, words: list[str]) -> list[str]:
+        """As each word is most often written inside a sentence: "the" is no "The", and "God" no "god"."""
+        best: dict[str, tuple[str, int]] = dict.fromkeys(words, ("", 0))
+        for form, count in self._forms.items():
+            word = key(form)
+            if word in best and count > best[word][1]:
+                best[word] = form, count
+        return [best[word][0] or word for word in words]
+
+    def _fold(self) -> None:
+        """Cut the pieces counted so far into tokens, each different piece once."""
+        del self._pieces[_LINE_END]
+        for piece, count in self._pieces.items():
+            inside = count - self._starts[piece]
+            for token in _tokenize_piece(piece):
+                self._words[key(token)] += count
+                if inside:
+                    self._forms[token] += inside
+                inside = 0 if token in _SENTENCE_END else count
+        self._pieces, self._starts = Counter(), Counter()
+        if len(self._words) > self.most:
+            self.forgot = True
+            self._words = _commonest(self._words, self.most // 2)
+        if len(self._forms) > self.most:
+            self._forms = _commonest(self._forms, self.most // 2)
+
+
+def _commonest(counts: Counter[str], most: int) -> Counter[str]:
+    """About the `most` largest counts, in the order they were in."""
+    least = int(np.partition(np.fromiter(counts.values(), np.int64, len(counts)), -most)[-most])
+    return Counter({word: count for word, count in counts.items() if count > least})
+
+
 def build_vocabulary(lines: Iterable[str], min_count: int = 1, max_words: int | None = None) -> Vocabulary:
     """Count the words of `lines` and keep those said at least `min_count` times, the most frequent first.
 
     A word is shown as it is most often written inside a sentence, so "the" is not shown as "The", nor "god" for "God".
     """
-    counts: Counter[str] = Counter()
-    inside: dict[str, Counter[str]] = {}  # written forms, away from the start of a sentence
+    counts = WordCounts()
     for line in lines:
-        starts = True
-        for token in tokenize(line):
-            word = key(token)
-            counts[word] += 1
-            if not starts and token != word:
-                inside.setdefault(word, Counter())[token] += 1
-            elif not starts:
-                inside.setdefault(word, Counter())[word] += 1
-            starts = token in _SENTENCE_END
-    kept = [word for word, count in counts.most_common(max_words) if count >= min_count]
-    shown = [inside[word].most_common(1)[0][0] if word in inside else word for word in kept]
-    return Vocabulary((UNK, EOS, *kept), (UNK, EOS, *shown), unk=0, eos=1)
+        counts.add(f"{line}\n")
+    return counts.vocabulary(min_count, max_words)
 
 
 def plain_vocabulary(lines: Iterable[str]) -> Vocabulary:
@@ -120,25 +213,56 @@ def plain_vocabulary(lines: Iterable[str]) -> Vocabulary:
     return Vocabulary(words, words)
 
 
-def split_lines(count: int, share: float = 0.05, least: int = 20) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
-    """Numbers of the lines for training, validation and test: spread over the text, the same for the same count.
+def split_lines(count: int, share: float = 0.05, least: int = 20) -> npt.NDArray[np.uint8]:
+    """Which part each line belongs to: 0 training, 1 validation, 2 test: uint8 (count,), the same for the same count.
 
-    Each held-out part gets `share` of the lines. A text of fewer than `least` lines is too short to hold any out:
-    both parts are empty.
+    Each held-out part gets `share` of the lines, spread over the text, at most HELD_OUT_LINES. A text of fewer than
+    `least` lines is too short to hold any out: all of it is for training.
     """
+    parts = np.zeros(count, np.uint8)
     if count < least:
-        return range(count), (), ()
-    order = np.random.RandomState(20140610).permutation(count)  # fixed: versions stay comparable whatever their seed
+        return parts
+    random = np.random.RandomState(20140610)  # fixed: versions stay comparable whatever their seed
     part = max(1, round(count * share))
-    return np.sort(order[2 * part :]).tolist(), np.sort(order[:part]).tolist(), np.sort(order[part : 2 * part]).tolist()
+    if part <= HELD_OUT_LINES:
+        order = random.permutation(count)
+        parts[order[:part]], parts[order[part : 2 * part]] = 1, 2
+        return parts
+    # A long text: two different lines out of each of HELD_OUT_LINES equal stretches, with no list of all lines.
+    edges = np.linspace(0, count, HELD_OUT_LINES + 1).astype(np.int64)
+    widths = np.diff(edges)
+    first = (random.random_sample(HELD_OUT_LINES) * widths).astype(np.int64)
+    apart = 1 + (random.random_sample(HELD_OUT_LINES) * (widths - 1)).astype(np.int64)
+    parts[edges[:-1] + first] = 1
+    parts[edges[:-1] + (first + apart) % widths] = 2
+    return parts
+
+
+class Encoder(dict[str, tuple[int, ...]]):
+    """Turns blocks of lines into ids; remembers what became of each piece between white space."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        super().__init__()
+        self.vocabulary = vocabulary
+        self.end = () if vocabulary.eos is None else (vocabulary.eos,)
+        self[_LINE_END] = self.end
+
+    def __missing__(self, piece: str) -> tuple[int, ...]:
+        ids = tuple(self.vocabulary.encode(_tokenize_piece(piece)))
+        if len(self) < _MOST_PIECES:
+            self[piece] = ids
+        return ids
+
+    def encode(self, block: str) -> Ids:
+        """The ids of a block of whole lines, each with its "\\n", which becomes `<eos>`: int32 (N,)."""
+        return np.fromiter(chain.from_iterable(map(self.__getitem__, _pieces(block))), np.int32)
 
 
 def encode_lines(lines: Iterable[str], vocabulary: Vocabulary) -> Ids:
     """The ids of all lines, with `<eos>` before, between and after them: int32 (N,)."""
-    end = [] if vocabulary.eos is None else [vocabulary.eos]
-    chunks = [np.array(end, dtype=np.int32)]  # every line starts behind an <eos>, the first one too
-    chunks += [np.array(vocabulary.encode(tokenize(line)) + end, dtype=np.int32) for line in lines]
-    return np.concatenate(chunks)
+    encoder = Encoder(vocabulary)
+    first = np.array(encoder.end, dtype=np.int32)  # every line starts behind an <eos>, the first one too
+    return np.concatenate([first, encoder.encode("".join(f"{line}\n" for line in lines))])
 
 
 def stream_batches(
@@ -152,10 +276,10 @@ def stream_batches(
     rows = (len(ids) - 1) // batch_size
     if rows < 1:
         return
-    inputs = ids[: rows * batch_size].reshape(batch_size, rows).astype(np.int64)
-    targets = ids[1 : 1 + rows * batch_size].reshape(batch_size, rows).astype(np.int64)
+    inputs = ids[: rows * batch_size].reshape(batch_size, rows)  # views: `ids` may be a file larger than memory
+    targets = ids[1 : 1 + rows * batch_size].reshape(batch_size, rows)
     for at in range(start * length, rows, length):
-        yield inputs[:, at : at + length], targets[:, at : at + length]
+        yield inputs[:, at : at + length].astype(np.int64), targets[:, at : at + length].astype(np.int64)
 
 
 def batches_per_epoch(count: int, batch_size: int, length: int) -> int:

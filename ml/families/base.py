@@ -8,6 +8,8 @@ from typing import Any, Generic, Literal, TypeVar
 
 import torch
 from pydantic import BaseModel
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ml.families.spec import FamilySpec
@@ -67,6 +69,30 @@ class Preview:
     png: bytes | None = None
 
 
+def read_weights(base: Path) -> dict[str, Tensor]:
+    """A version's weights. Raises TrainingError when they cannot be read or are no numbers."""
+    try:
+        weights = load_file(base / "weights.safetensors")
+    except (OSError, SafetensorError) as error:
+        raise TrainingError(f"the base's weights cannot be read: {error}") from error
+    for name, tensor in weights.items():
+        if not tensor.isfinite().all():
+            raise TrainingError(f"the base's weights cannot be used: {name} holds values that are no numbers")
+    return weights
+
+
+def load_weights(module: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Copy `weights` into `module`. Raises TrainingError when they are not exactly the ones it has."""
+    shapes, wanted = ({k: tuple(w.shape) for k, w in tree.items()} for tree in (weights, module.state_dict()))
+    if shapes != wanted:
+        name = min(k for k in shapes.keys() | wanted.keys() if shapes.get(k) != wanted.get(k))
+        raise TrainingError(
+            f"the base's architecture does not fit: {name} is {shapes.get(name, 'missing')} "
+            f"where {wanted.get(name, 'nothing')} is needed; start from another version, or from none"
+        )
+    module.load_state_dict(weights)
+
+
 class Family(ABC, Generic[C, D]):
     """One kind of model. Stateless: what changes lives in `State`, what was read in the data `D`."""
 
@@ -74,8 +100,11 @@ class Family(ABC, Generic[C, D]):
         self.spec = spec
 
     @abstractmethod
-    def prepare(self, source: Path, config: C, into: Path) -> D:
-        """Read the data-set folder `source`, split it, keep arrays in `into` (a new folder). Raises TrainingError."""
+    def prepare(self, source: Path, config: C, into: Path, base: Path | None = None) -> D:
+        """Read the data-set folder `source`, split it, keep arrays in `into` (a new folder). Raises TrainingError.
+
+        `base` is the folder of the version that training will start from, where there is one.
+        """
 
     @abstractmethod
     def load(self, prepared: Path) -> D:
@@ -84,6 +113,10 @@ class Family(ABC, Generic[C, D]):
     @abstractmethod
     def build(self, config: C, data: D, device: torch.device) -> State:
         """Modules and optimizers, initialised from torch's global generator."""
+
+    @abstractmethod
+    def start_from(self, state: State, data: D, base: Path) -> None:
+        """Give the modules the weights of the version in `base`. Raises TrainingError when they do not fit."""
 
     @abstractmethod
     def steps_per_epoch(self, data: D, config: C) -> int:

@@ -14,6 +14,16 @@ from ml.run import Budget
 
 C = TypeVar("C", bound=BaseModel)
 
+FINE_TUNING_RATE = 0.3  # of the usual learning rate, at which the base would be forgotten
+
+
+class BaseConflict(ValueError):
+    """An override that contradicts the version to start from; `field` names it."""
+
+    def __init__(self, field: str, wanted: Any, has: Any) -> None:
+        self.field = field
+        super().__init__(f"{field} is fixed by the base, which has {has!r}; leave it out instead of {wanted!r}")
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -45,12 +55,37 @@ class FamilySpec(Generic[C]):
     Config: type[C]
     presets: Mapping[str, Preset]
     score: Score
+    architecture: tuple[str, ...]  # config fields that give the weights their shapes and meaning
     resolve: Callable[[C, DatasetInfo], C]
     implementation: str  # "module:Class", imported by ml.train alone
 
     def config(self, preset: str, overrides: Mapping[str, Any]) -> C:
         """The preset's values under the caller's own. Raises KeyError (preset), pydantic.ValidationError (values)."""
         return self.Config.model_validate({**self.presets[preset].values, **overrides})
+
+    def continue_config(self, base_config: Mapping[str, Any], preset: str, overrides: Mapping[str, Any]) -> C:
+        """The same when starting from a version's weights: its `base_config` decides on the architecture.
+
+        Raises BaseConflict for an override that says otherwise, and what `config` raises.
+        """
+        fixed = {name: base_config[name] for name in self.architecture if name in base_config}
+        for name, has in fixed.items():
+            wanted = overrides.get(name)
+            if wanted is not None and wanted != has:
+                raise BaseConflict(name, wanted, has)
+        return self.config(preset, {**overrides, **fixed})
+
+    def settle(
+        self, preset: str, overrides: Mapping[str, Any], info: DatasetInfo, base_config: Mapping[str, Any] | None = None
+    ) -> C:
+        """The config to train with, nothing left open. A lower learning rate with a base, unless one was asked for."""
+        if base_config is None:
+            return self.resolve(self.config(preset, overrides), info)
+        config = self.resolve(self.continue_config(base_config, preset, overrides), info)
+        if overrides.get("learning_rate") is not None:
+            return config
+        rate: float = config.model_dump()["learning_rate"]
+        return config.model_copy(update={"learning_rate": FINE_TUNING_RATE * rate})
 
     def budget(self, preset: str, wanted: Budget) -> Budget:
         """The wanted budget, or the preset's own when none was named."""

@@ -44,8 +44,10 @@ def test_a_released_database_upgrades_and_keeps_what_it_holds(tmp_path: Path, re
         assert services.registry.active() == {"faces": 1, "lecture": 1, "next-word": 1, "pictures": 1}
         with services.database.read() as session:
             rows = session.execute(sa.text("SELECT model, version FROM activations ORDER BY model")).all()
+            numbers = session.execute(sa.text("SELECT model, last FROM numbers ORDER BY model")).all()
         assert [tuple(row) for row in rows] == [("faces", 1), ("lecture", 1), ("next-word", 1), ("pictures", 1)]
-        claimed = services.jobs.claim()
+        assert numbers == rows
+        claimed = services.attempts.claim()
         assert claimed is not None
         assert claimed.dataset == "mnist"
     finally:

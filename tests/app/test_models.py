@@ -181,5 +181,7 @@ def test_policy(lecture_version: Path) -> None:
     assert not active
     assert "cannot be compared" in reason
     assert not decide("if_better", scored(None), scored(5))[0]
+    text = scored(5).model_copy(update={"metrics": {"perplexity": "low"}})
+    assert decide("if_better", text, scored(5)) == (False, "perplexity is not known for both versions")
     higher = card.score.model_copy(update={"higher_is_better": True})
     assert decide("if_better", *(scored(v).model_copy(update={"score": higher}) for v in (6, 5)))[0]

@@ -8,7 +8,9 @@ from fastapi import FastAPI
 
 from app.core.config import Settings
 from app.main import Services
+from app.training.attempts import Attempts
 from app.training.service import Jobs, Training
+from ml.run import RunDir
 from tests.app.problems import problem
 
 LECTURE = {"family": "lstm", "dataset": "lecture", "preset": "lecture"}
@@ -49,14 +51,14 @@ async def test_cancel_is_the_same_answer_twice(client: httpx.AsyncClient, app: F
     assert response.json()["finished_at"]
     assert [j["status"] for j in (await client.get("/jobs", params={"status": "cancelled"})).json()["jobs"]]
 
-    jobs: Jobs = app.state.jobs
+    attempts = Attempts(app.state.jobs.database)
     running = (await client.post("/train", json=LECTURE)).json()
-    jobs.claim()
+    attempts.claim()
     for _ in range(2):
         assert (await client.post(f"/jobs/{running['id']}/cancel")).json()["status"] == "cancelling"
     ended = (await client.post("/train", json=LECTURE)).json()
-    jobs.claim()
-    jobs.fail(ended["id"], "internal", "it broke")
+    attempts.claim()
+    attempts.fail(ended["id"], "internal", "it broke")
     problem(await client.post(f"/jobs/{ended['id']}/cancel"), 409)
     assert (await client.get(f"/jobs/{ended['id']}")).json()["error"] == {"code": "internal", "message": "it broke"}
 
@@ -100,7 +102,7 @@ async def test_gan_channels_must_fit_the_size(client: httpx.AsyncClient) -> None
 
 
 def test_a_full_queue_is_said(services: Services) -> None:
-    jobs = Jobs(services.database, services.datasets, services.registry, max_queued=2)
+    jobs = Jobs(services.database, services.datasets, services.registry, 2, services.data_dir)
     for _ in range(2):
         jobs.enqueue(Training("lstm", "lecture"))
     with pytest.raises(Exception, match="2 jobs are waiting") as caught:
@@ -138,14 +140,15 @@ async def test_many_at_once_all_get_a_place(client: httpx.AsyncClient) -> None:
 def test_events_are_taken_in_once(services: Services, settings: Settings) -> None:
     jobs = services.jobs
     job = jobs.enqueue(Training("lstm", "lecture"))
-    jobs.claim()
+    attempts = services.attempts
+    attempts.claim()
     events = [
         (10, {"kind": "status", "time": 1.0, "status": "running", "step": 0}),
         (20, {"kind": "metrics", "time": 2.0, "epoch": 1.0, "step": 5, "loss": 2.0}),
         (30, {"kind": "progress", "time": 3.0, "step": 7, "progress": 0.5, "eta_seconds": 3.0, "loss": 1.5}),
     ]
-    jobs.record(job.id, events[:2])
-    jobs.record(job.id, events)  # read again after a crash between reading and writing
+    attempts.record(job.id, events[:2])
+    attempts.record(job.id, events)  # read again after a crash between reading and writing
     assert jobs.history(job.id) == [{"epoch": 1.0, "step": 5, "loss": 2.0}]
     now = jobs.get(job.id)
     assert (now.status, now.step, now.progress, now.metrics["loss"]) == ("running", 7, 0.5, 1.5)
@@ -155,5 +158,42 @@ def test_the_last_states_never_change(services: Services) -> None:
     jobs = services.jobs
     job = jobs.enqueue(Training("lstm", "lecture"))
     jobs.cancel(job.id)
-    jobs.succeed(job.id, {"name": "x", "version": 1})
-    assert jobs.status(job.id) == "cancelled"
+    services.attempts.succeed(job.id, {"name": "x", "version": 1})
+    services.attempts.fail(job.id, "internal", "it broke")
+    ended = jobs.get(job.id)
+    assert (ended.status, ended.result, ended.error) == ("cancelled", None, None)
+
+
+async def test_a_base_must_be_there_and_fit(client: httpx.AsyncClient, app: FastAPI) -> None:
+    wanted = {"family": "lstm", "dataset": "lecture", "model": "mine"}
+    for base, why in (
+        ("nobody@1", "there is no model"),
+        ("next-word@9", "has no version 9"),
+        ("next-word@x", "is written name@3"),
+        ("pictures@1", "cannot become a lstm"),
+    ):
+        assert why in problem(await client.post("/train", json=wanted | {"base": base}), 422, "/base")["detail"]
+    other = wanted | {"base": "next-word@1", "config": {"hidden": 7}}
+    assert "fixed by the base" in problem(await client.post("/train", json=other), 422, "/config/hidden")["detail"]
+    job = (await client.post("/train", json=wanted | {"base": "next-word"})).json()
+    assert job["base"] == "next-word@1"
+    jobs: Jobs = app.state.jobs
+    run = RunDir(jobs.runs / job["id"])
+    jobs.write_spec(jobs.get(job["id"]), run, 5.0)
+    spec = run.read_spec()
+    assert (spec.base, spec.base_reference) == (app.state.registry.path("next-word", 1), "next-word@1")
+
+
+async def test_a_repeat_with_the_same_key_is_one_job(client: httpx.AsyncClient) -> None:
+    key = {"Idempotency-Key": "once"}
+    asked = [client.post("/train", json=LECTURE, headers=key) for _ in range(6)]
+    answers = await asyncio.gather(*asked)
+    assert {(answer.status_code, answer.text) for answer in answers} == {(202, answers[0].text)}
+    assert answers[0].json()["queue_position"] == 1
+    assert {answer.headers["location"] for answer in answers} == {f"/jobs/{answers[0].json()['id']}"}
+    assert len((await client.get("/jobs")).json()["jobs"]) == 1
+    other = await client.post("/train", json=LECTURE | {"seed": 5}, headers=key)
+    assert problem(other, 422)["code"] == "idempotency_key_reused"
+    refused = {"Idempotency-Key": "refused"}
+    problem(await client.post("/train", json=LECTURE | {"dataset": "nope"}, headers=refused), 422, "/dataset")
+    assert (await client.post("/train", json=LECTURE, headers=refused)).status_code == 202

@@ -1,13 +1,18 @@
 """The worker, with runs that end as the test says instead of training."""
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from app.main import Services
+from app.training import attempts as attempts_module
 from app.training import worker as module
+from app.training.launcher import RunStatus
 from app.training.service import Training
 from app.training.worker import Worker
 from ml.run import ExitCode, RunDir
@@ -20,19 +25,17 @@ class ScriptedRun:
         self.run, self.code, self.obeys = run, code, obeys
         self.said: list[str] = []
 
-    def exit_code(self) -> int | None:
+    def status(self) -> RunStatus:
         if self.code is None and self.obeys and self.run.stop_file.exists():
             self.code = ExitCode.CANCELLED
-        return self.code
+        return RunStatus("running") if self.code is None else RunStatus("ended", self.code)
 
-    def stop(self) -> None:
-        self.said.append("stop")
-        if self.obeys:
+    def stop(self, now: bool) -> None:
+        self.said.append("kill" if now else "stop")
+        if now:
+            self.code = -9
+        elif self.obeys:
             self.code = ExitCode.INTERRUPTED
-
-    def kill(self) -> None:
-        self.said.append("kill")
-        self.code = -9
 
 
 class ScriptedLauncher:
@@ -40,14 +43,30 @@ class ScriptedLauncher:
         self.script = script
         self.runs: list[ScriptedRun] = []
 
-    def submit(self, run_dir: Path) -> ScriptedRun:
+    def submit(self, run_dir: Path) -> str:
         self.runs.append(self.script(RunDir(run_dir)))
-        return self.runs[-1]
+        return str(len(self.runs) - 1)
+
+    def status(self, run: str) -> RunStatus:
+        return self.runs[int(run)].status()
+
+    def stop(self, run: str, now: bool = False) -> None:
+        self.runs[int(run)].stop(now)
 
 
-def make(services: Services, script: Callable[[RunDir], ScriptedRun]) -> tuple[Worker, ScriptedLauncher]:
+def make(
+    services: Services, script: Callable[[RunDir], ScriptedRun], **options: Any
+) -> tuple[Worker, ScriptedLauncher]:
     launcher = ScriptedLauncher(script)
-    return Worker(services.jobs, services.registry, launcher, services.data_dir, 5.0, 0.0), launcher
+    made = Worker(
+        services.jobs,
+        services.attempts,
+        services.registry,
+        launcher,
+        publish_seconds=0.0,
+        **options,
+    )
+    return made, launcher
 
 
 def finished(version: Path) -> Callable[[RunDir], ScriptedRun]:
@@ -61,8 +80,40 @@ def finished(version: Path) -> Callable[[RunDir], ScriptedRun]:
     return script
 
 
-def ask(services: Services) -> str:
-    return services.jobs.enqueue(Training("lstm", "lecture", preset="lecture", seed=4)).id
+def ask(services: Services, **wanted: Any) -> str:
+    return services.jobs.enqueue(Training("lstm", "lecture", preset="lecture", seed=4, **wanted)).id
+
+
+def told(services: Services, job_id: str, kind: str) -> list[dict[str, Any]]:
+    return [event.data for event in services.jobs.events(job_id, kind=kind)[1]]
+
+
+def statuses(services: Services, job_id: str) -> list[str]:
+    return [data["status"] for data in told(services, job_id, "status")]
+
+
+class Running:
+    """A worker at work on a thread of its own."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+        self.thread = threading.Thread(target=worker.run)
+
+    def __enter__(self) -> "Running":
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.worker.stopping.set()
+        self.thread.join(30)
+        assert not self.thread.is_alive()
+
+
+def wait_for(check: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not check():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_a_finished_run_is_published(services: Services, lecture_version: Path) -> None:
@@ -73,6 +124,8 @@ def test_a_finished_run_is_published(services: Services, lecture_version: Path) 
     assert (job.status, job.progress, job.metrics) == ("succeeded", 1.0, {"loss": 0.5})
     assert job.result == {"name": "lecture", "version": 1, "active": True, "reason": "the first version"}
     assert services.registry.active() == {"lecture": 1}
+    assert statuses(services, job_id) == ["queued", "preparing", "running", "succeeded"]
+    assert told(services, job_id, "done") == [{"status": "succeeded", "error": None, "result": job.result}]
     spec = RunDir(services.data_dir / "runs" / job_id).read_spec()
     assert (spec.family, spec.preset, spec.seed, spec.datasets) == (
         "lstm",
@@ -91,7 +144,7 @@ def test_a_run_that_left_nothing_fails(services: Services) -> None:
     assert "left no version" in job.error["message"]
 
 
-def test_a_failed_run_says_why(services: Services) -> None:
+def test_what_would_be_the_same_again_fails_at_once(services: Services) -> None:
     def script(run: RunDir) -> ScriptedRun:
         run.emit("failed", code="cannot_train", message="too little text")
         return ScriptedRun(run, ExitCode.FAILED)
@@ -104,7 +157,7 @@ def test_a_failed_run_says_why(services: Services) -> None:
 
 def test_a_killed_trainer_is_tried_three_times(services: Services) -> None:
     def script(run: RunDir) -> ScriptedRun:
-        run.log_file.write_text("Killed\n")
+        run.log_file.write_text("".join(f"line {i}\n" for i in range(80)))
         return ScriptedRun(run, -9)
 
     job_id = ask(services)
@@ -115,10 +168,54 @@ def test_a_killed_trainer_is_tried_three_times(services: Services) -> None:
         assert (job.status, job.attempt) == ("queued", attempt)
     worker.once(job_id)
     job = services.jobs.get(job_id)
-    assert job.status == "failed"
+    assert (job.status, job.error["code"]) == ("failed", "trainer_died")
     assert "signal 9" in job.error["message"]
-    assert "Killed" in job.error["message"]
+    assert job.error["log"].splitlines() == [f"line {i}" for i in range(30, 80)]
     assert len(launcher.runs) == 3
+
+
+def test_an_attempt_that_got_on_is_no_failure(services: Services) -> None:
+    steps = iter(range(0, 1000, 10))
+
+    def script(run: RunDir) -> ScriptedRun:
+        run.emit("checkpoint", step=next(steps))
+        run.emit("failed", code="volume", message="the disk is full")
+        return ScriptedRun(run, ExitCode.FAILED)
+
+    job_id = ask(services)
+    worker, _ = make(services, script)
+    for _ in range(6):
+        worker.once(job_id)
+    job = services.jobs.get(job_id)
+    assert (job.status, job.attempt, job.failures, job.checkpoint_step) == ("queued", 6, 1, 50)
+    assert "the disk is full" in told(services, job_id, "message")[-1]["text"]
+    steps = iter([50, 50])
+    for _ in range(2):
+        worker.once(job_id)
+    assert services.jobs.get(job_id).error["code"] == "volume"
+
+
+def test_evaluations_come_once_however_often_a_run_passes_them(services: Services, lecture_version: Path) -> None:
+    def evaluate(run: RunDir, number: int, loss: float) -> None:
+        run.emit("metrics", epoch=float(number), step=10 * number, evaluation=number, loss=loss)
+        run.emit("sample", step=10 * number, evaluation=number, text="i like dog")
+
+    def dies(run: RunDir) -> ScriptedRun:
+        run.emit("checkpoint", step=15)
+        evaluate(run, 1, 2.0)
+        run.emit("metrics", epoch=2.0, step=20, evaluation=2, loss=1.5)  # and is killed before the sample
+        return ScriptedRun(run, -9)
+
+    def goes_on(run: RunDir) -> ScriptedRun:
+        evaluate(run, 2, 1.5)
+        evaluate(run, 3, 1.0)
+        return finished(lecture_version)(run)
+
+    job_id = ask(services)
+    make(services, dies)[0].once(job_id)
+    make(services, goes_on)[0].once(job_id)
+    assert [point["loss"] for point in services.jobs.history(job_id)] == [2.0, 1.5, 1.0]
+    assert [data["evaluation"] for data in told(services, job_id, "sample")] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("obeys", [True, False])
@@ -128,12 +225,64 @@ def test_cancel_reaches_the_run(services: Services, monkeypatch: pytest.MonkeyPa
 
     def script(run: RunDir) -> ScriptedRun:
         services.jobs.cancel(job_id)
+        run.checkpoints.mkdir()
         return ScriptedRun(run, None, obeys)
 
     worker, launcher = make(services, script)
     worker.once(job_id)
-    assert services.jobs.status(job_id) == "cancelled"
+    assert services.attempts.status(job_id) == "cancelled"
     assert launcher.runs[0].said == ([] if obeys else ["kill"])
+    assert not RunDir(services.data_dir / "runs" / job_id).checkpoints.exists()
+
+
+@pytest.mark.parametrize("obeys", [True, False])
+def test_pause_and_resume(
+    services: Services, monkeypatch: pytest.MonkeyPatch, lecture_version: Path, obeys: bool
+) -> None:
+    monkeypatch.setattr(module, "PAUSE_SECONDS", 0.2)
+    job_id = ask(services)
+
+    def script(run: RunDir) -> ScriptedRun:
+        services.jobs.pause(job_id)
+        return ScriptedRun(run, None, obeys)
+
+    worker, launcher = make(services, script)
+    worker.once(job_id)
+    assert services.attempts.status(job_id) == "paused"
+    assert launcher.runs[0].said == (["stop"] if obeys else ["stop", "kill"])
+    worker.once(job_id)  # a paused job is not claimed
+    assert len(launcher.runs) == 1
+    services.jobs.resume(job_id)
+    make(services, finished(lecture_version))[0].once(job_id)
+    job = services.jobs.get(job_id)
+    assert (job.status, job.attempt, job.failures, job.lost) == ("succeeded", 2, 0, 0)
+
+
+def test_resumed_while_it_was_still_pausing(services: Services) -> None:
+    job_id = ask(services)
+    worker, launcher = make(services, lambda run: ScriptedRun(run, None, obeys=False))
+    with Running(worker):
+        wait_for(lambda: bool(launcher.runs))
+        services.jobs.pause(job_id)
+        wait_for(lambda: launcher.runs[0].said == ["stop"])
+        assert services.jobs.resume(job_id).status == "running"
+        launcher.runs[0].code = ExitCode.INTERRUPTED
+        wait_for(lambda: len(launcher.runs) == 2)
+        launcher.runs[1].obeys = True
+    assert services.jobs.get(job_id).attempt == 2
+
+
+def test_cancelled_while_it_was_pausing(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAUSE_SECONDS", 1000.0)
+    monkeypatch.setattr(module, "CANCEL_SECONDS", 0.1)
+    job_id = ask(services)
+    worker, launcher = make(services, lambda run: ScriptedRun(run, None, obeys=False))
+    with Running(worker):
+        wait_for(lambda: bool(launcher.runs))
+        services.jobs.pause(job_id)
+        wait_for(lambda: launcher.runs[0].said == ["stop"])
+        services.jobs.cancel(job_id)
+        wait_for(lambda: services.attempts.status(job_id) == "cancelled")
 
 
 @pytest.mark.parametrize("obeys", [True, False])
@@ -143,29 +292,113 @@ def test_a_stopping_worker_lets_the_job_wait(
     monkeypatch.setattr(module, "STOP_SECONDS", 0.2)
     job_id = ask(services)
     worker, launcher = make(services, lambda run: ScriptedRun(run, None, obeys))
-    thread = threading.Thread(target=worker.run)
-    thread.start()
-    while not launcher.runs:
-        pass
-    worker.stopping.set()
-    thread.join(30)
-    assert not thread.is_alive()
+    with Running(worker):
+        wait_for(lambda: bool(launcher.runs))
     assert launcher.runs[0].said == (["stop"] if obeys else ["stop", "kill"])
-    assert services.jobs.status(job_id) == "queued"
+    assert services.attempts.status(job_id) == "queued"
     assert services.jobs.worker_is_up()
     make(services, finished(lecture_version))[0].once(job_id)
     job = services.jobs.get(job_id)
-    assert (job.status, job.attempt) == ("succeeded", 2)
+    assert (job.status, job.attempt, job.lost) == ("succeeded", 2, 0)
+
+
+def test_as_many_at_once_as_allowed_the_highest_priority_first(services: Services) -> None:
+    low, middle, high = ask(services, priority=-1), ask(services), ask(services, priority=5)
+    assert services.jobs.queue_positions() == {high: 1, middle: 2, low: 3}
+    worker, launcher = make(services, lambda run: ScriptedRun(run, None), at_once=2)
+    with Running(worker):
+        wait_for(lambda: len(launcher.runs) == 2)
+        time.sleep(0.5)
+        assert [run.run.path.name for run in launcher.runs] == [high, middle]
+        launcher.runs[0].code = ExitCode.FAILED
+        services.jobs.cancel(high)
+        wait_for(lambda: len(launcher.runs) == 3)
+    assert launcher.runs[2].run.path.name == low
 
 
 def test_what_a_killed_worker_left_goes_on(services: Services) -> None:
-    running, cancelling = ask(services), ask(services)
-    assert services.jobs.claim().id == running
-    assert services.jobs.claim().id == cancelling
+    running, cancelling, pausing, paused = (ask(services) for _ in range(4))
+    for job_id in (running, cancelling, pausing, paused):
+        assert services.attempts.claim().id == job_id
     services.jobs.cancel(cancelling)
-    assert services.jobs.requeue_orphans() == [running, cancelling]
-    assert services.jobs.status(running) == "queued"
-    assert services.jobs.status(cancelling) == "cancelled"
+    services.jobs.pause(pausing)
+    services.jobs.pause(paused)
+    services.attempts.stopped(paused)
+    run = RunDir(services.data_dir / "runs" / running)
+    run.path.mkdir(parents=True)
+    run.emit("metrics", epoch=1.0, step=5, evaluation=1, loss=2.0)  # said, but never taken in
+    worker, launcher = make(services, lambda run: ScriptedRun(run, None))
+    worker.once("job_none")
+    assert services.attempts.status(running) == "queued"
+    assert services.attempts.status(cancelling) == "cancelled"
+    assert services.attempts.status(pausing) == "paused"
+    assert services.attempts.status(paused) == "paused"
+    assert services.jobs.history(running) == [{"epoch": 1.0, "step": 5, "loss": 2.0}]
+    assert (services.jobs.get(running).lost, services.jobs.get(pausing).lost) == (1, 0)
+    assert launcher.runs == []
+
+
+def test_lost_attempts_are_capped(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempts_module, "MOST_LOST", 3)
+    job_id = ask(services)
+    for step in (0, 10, 20, 20, 20):
+        services.attempts.claim()
+        services.attempts.record(job_id, [(100 + services.jobs.get(job_id).attempt, _checkpoint(step))])
+        services.attempts.lost(job_id, "the worker was killed")
+    job = services.jobs.get(job_id)
+    assert (job.status, job.lost) == ("failed", 3)
+    assert job.error["code"] == "lost"
+    assert "3 times in a row" in job.error["message"]
+    services.attempts.lost(job_id, "again")
+    assert services.jobs.get(job_id).lost == 3
+
+
+def _checkpoint(step: int) -> dict[str, Any]:
+    return {"kind": "checkpoint", "time": 1.0, "step": step}
+
+
+def test_a_machine_that_is_lost(services: Services) -> None:
+    class Lost(ScriptedRun):
+        def status(self) -> RunStatus:
+            return RunStatus("lost")
+
+    job_id = ask(services)
+    make(services, lambda run: Lost(run, None))[0].once(job_id)
+    job = services.jobs.get(job_id)
+    assert (job.status, job.lost, job.failures) == ("queued", 1, 0)
+
+
+def test_a_version_that_was_finished_before_the_kill_is_not_trained_again(
+    services: Services, lecture_version: Path
+) -> None:
+    job_id = ask(services)
+    run = RunDir(services.data_dir / "runs" / job_id)
+    run.path.mkdir(parents=True)
+    run.artifact.symlink_to(lecture_version)
+    worker, launcher = make(services, lambda run: ScriptedRun(run, None))
+    worker.once(job_id)
+    assert services.attempts.status(job_id) == "succeeded"
+    assert launcher.runs == []
+
+
+def test_a_database_that_is_away_for_a_moment(
+    services: Services, lecture_version: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.05)
+    succeed, failures = services.attempts.succeed, iter([True, True, False])
+
+    def sometimes(job_id: str, result: dict[str, Any]) -> None:
+        if next(failures):
+            raise OperationalError("UPDATE", {}, Exception("the database is gone"))
+        succeed(job_id, result)
+
+    monkeypatch.setattr(services.attempts, "succeed", sometimes)
+    job_id = ask(services)
+    worker, _ = make(services, finished(lecture_version))
+    with Running(worker):
+        wait_for(lambda: services.attempts.status(job_id) == "succeeded")
+    assert services.registry.active() == {"lecture": 1}
+    assert len(services.registry.get("lecture")[1]) == 1
 
 
 def test_a_run_folder_that_cannot_be_made(services: Services) -> None:
@@ -183,3 +416,16 @@ def test_only_a_waiting_job_is_claimed(services: Services) -> None:
     worker.once(job_id)
     assert launcher.runs == []
     assert not services.jobs.worker_is_up()
+
+
+def test_old_runs_are_removed(services: Services, lecture_version: Path) -> None:
+    worker, _ = make(services, finished(lecture_version), keep_runs=2)
+    ids = [ask(services) for _ in range(4)]
+    waiting = ask(services)
+    (services.data_dir / "runs" / waiting).mkdir(parents=True)
+    (services.data_dir / "runs" / "job_unknown").mkdir()
+    for job_id in ids:
+        worker.once(job_id)
+    kept = {folder.name for folder in (services.data_dir / "runs").iterdir()}
+    assert kept == {*ids[2:], waiting, "job_unknown"}
+    assert len(services.jobs.events(ids[0])[1]) > 3

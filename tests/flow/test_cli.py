@@ -7,11 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.flow.postgres import both_databases
 from tests.flow.service import HANG, Service, wait_for
 
 
-def inkling(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "INKLING_DATA_DIR": str(data_dir), "COLUMNS": "200"}
+def inkling(data_dir: Path, *arguments: str, database_url: str = "") -> subprocess.CompletedProcess[str]:
+    environment = {
+        **os.environ,
+        "INKLING_DATA_DIR": str(data_dir),
+        "INKLING_DATABASE_URL": database_url,
+        "COLUMNS": "200",
+    }
     command = [sys.executable, "-m", "app", *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=HANG)
 
@@ -44,8 +50,10 @@ def test_train_takes_config_values_and_draws_pictures(tmp_path: Path) -> None:
     assert card["steps"] == 10
 
 
-def test_train_with_a_running_service_is_followed(service: Service) -> None:
-    done = inkling(service.data_dir, "train", "lstm", "-d", "lecture", "--preset", "lecture")
+@both_databases
+def test_train_with_a_running_service_is_followed(service: Service, database_url: str) -> None:
+    arguments = ("train", "lstm", "-d", "lecture", "--preset", "lecture")
+    done = inkling(service.data_dir, *arguments, database_url=database_url)
     assert done.returncode == 0, done
     assert service.next_word("i hate", "lecture") == "milk"
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.flow.service import HANG, Service, wait_for
+from tests.flow.postgres import both_databases
+from tests.flow.service import HANG, Service, free_port, wait_for
 
 LONG = {"family": "gan", "dataset": "mnist", "model": "long", "seed": 1, "budget": {"minutes": 30}}
 
@@ -36,6 +37,7 @@ def goes_on(service: Service, job_id: str) -> None:
     assert "Going on from step 0." not in log
 
 
+@both_databases
 @pytest.mark.parametrize(("number", "group"), [(signal.SIGTERM, False), (signal.SIGINT, True)], ids=["term", "ctrl-c"])
 def test_a_stop_is_clean_and_the_job_goes_on(service: Service, number: signal.Signals, group: bool) -> None:
     job_id = running(service)
@@ -48,6 +50,7 @@ def test_a_stop_is_clean_and_the_job_goes_on(service: Service, number: signal.Si
     goes_on(service, job_id)
 
 
+@both_databases
 @pytest.mark.parametrize("victim", ["app serve", "app worker", "ml.train"])
 def test_a_kill_loses_no_job(service: Service, victim: str) -> None:
     job_id = running(service)
@@ -91,6 +94,14 @@ def test_a_data_folder_that_cannot_be_made(tmp_path: Path) -> None:
 def test_a_database_that_cannot_be_reached(tmp_path: Path) -> None:
     said = start_fails(Service(tmp_path / "data", database_url=f"sqlite:///{tmp_path}/nowhere/x.db"))
     assert "database" in said
+    for url, word in [
+        (f"postgres://inkling:sesame@127.0.0.1:{free_port()}/inkling", "postgresql+psycopg://inkling:***@"),
+        ("mysql://inkling:sesame@127.0.0.1/inkling", "mysql://"),
+        ("inkling:sesame", "INKLING_DATABASE_URL"),
+    ]:
+        said = start_fails(Service(tmp_path / "data", database_url=url))
+        assert word in said
+        assert "sesame" not in said
 
 
 def test_a_bad_setting(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import httpx
 import numpy as np
 from PIL import Image
 
+from tests.flow.postgres import both_databases
 from tests.flow.service import Service
 
 CONTEXTS = ("i like", "i love", "i hate", "you like", "you love", "you hate")
@@ -21,6 +22,7 @@ TINY_GAN = {
 }
 
 
+@both_databases
 def test_lecture_is_learned_from_any_seed_and_survives_a_restart(service: Service) -> None:
     jobs = {
         seed: service.train(family="lstm", dataset="lecture", preset="lecture", seed=seed, model=f"lecture-{seed}")
@@ -59,6 +61,7 @@ def test_a_tiny_gan_draws_the_same_after_a_restart(service: Service) -> None:
     assert again.headers["etag"] == grid.headers["etag"]
 
 
+@both_databases
 def test_a_running_job_is_cancelled_and_the_next_one_runs(service: Service) -> None:
     long = service.train(family="gan", dataset="mnist", model="long", budget={"minutes": 30})
     following = service.train(family="lstm", dataset="lecture", preset="lecture", seed=1)
@@ -70,6 +73,7 @@ def test_a_running_job_is_cancelled_and_the_next_one_runs(service: Service) -> N
     assert service.client.get("/models/long").status_code == 404
 
 
+@both_databases
 def test_a_bad_recipe_fails_with_advice_and_the_service_goes_on(service: Service) -> None:
     job_id = service.train(family="lstm", dataset="kjv", preset="lecture", model="too-large")
     job = service.until(job_id, "failed")

@@ -1,4 +1,4 @@
-"""The user's own data sets; priority, base and attempts of jobs; activations for rolling back; stored answers."""
+"""The user's own data sets; priority, base and attempts of jobs; activations for rolling back; version numbers; stored answers."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -33,6 +33,17 @@ def upgrade() -> None:
             sa.select(models.c.name, models.c.active, models.c.created_at).where(models.c.active.is_not(None)),
         )
     )
+    numbers = op.create_table(
+        "numbers",
+        sa.Column("model", sa.String(), primary_key=True),
+        sa.Column("last", sa.Integer(), nullable=False),
+    )
+    versions = sa.table("versions", sa.column("model"), sa.column("version"))
+    op.execute(
+        numbers.insert().from_select(
+            ["model", "last"], sa.select(versions.c.model, sa.func.max(versions.c.version)).group_by(versions.c.model)
+        )
+    )
     op.create_table(
         "datasets",
         sa.Column("id", sa.String(), primary_key=True),
@@ -59,6 +70,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("answers")
     op.drop_table("datasets")
+    op.drop_table("numbers")
     op.drop_table("activations")
     for name in ("resumed_step", "checkpoint_step", "lost", "priority", "base"):
         op.drop_column("jobs", name)

@@ -4,11 +4,14 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ml.data import images
 from ml.data.store import DatasetInfo
 from ml.families.spec import FamilySpec, Preset, Score
 from ml.run import Budget
 
 SIZES = (28, 32, 48, 64)
+BATCH = range(8, 32 + 1)  # real pictures an update, when left open
+UPDATES = 20  # an epoch at least, as far as BATCH allows: few pictures in large batches take hundreds of epochs
 
 
 class GANConfig(BaseModel):
@@ -25,7 +28,7 @@ class GANConfig(BaseModel):
     channels: list[int] | None = Field(
         None, min_length=1, max_length=5, description="Channels of the generator from its coarsest layer to its finest"
     )
-    batch_size: int = Field(32, ge=2, le=1024, description="Real pictures an update")
+    batch_size: int | None = Field(None, ge=2, le=1024, description="Real pictures an update")
     learning_rate: float = Field(1e-3, gt=0, le=1, description="Adam's rate, for both networks")
     beta1: float = Field(0.0, ge=0, lt=1)
     beta2: float = Field(0.99, ge=0, lt=1)
@@ -47,13 +50,26 @@ class GANConfig(BaseModel):
 
 
 def resolve(config: GANConfig, info: DatasetInfo) -> GANConfig:
-    """Fill in what was left open from the pictures' size and colour."""
+    """Fill in what was left open from the pictures' size, colour and number."""
     side = max(info.counts.get("height", 0), info.counts.get("width", 0))
     colour = info.counts.get("channels") == 3 if config.colour is None else config.colour
     # 32 for larger colour pictures: a few minutes on one core draw faces there, and only blobs at 64.
     size = config.size or (28 if side <= 28 and not colour else 32)
     channels = config.channels or {28: [64, 32], 32: [96, 48, 24], 48: [96, 64, 32, 16], 64: [128, 96, 48, 24]}[size]
-    return GANConfig.model_validate(config.model_dump() | {"size": size, "colour": colour, "channels": channels})
+    chosen = {
+        "size": size,
+        "colour": colour,
+        "channels": channels,
+        "batch_size": config.batch_size or _batch_size(info),
+    }
+    return GANConfig.model_validate(config.model_dump() | chosen)
+
+
+def _batch_size(info: DatasetInfo) -> int:
+    count = info.counts.get("pictures")
+    if count is None:  # a built-in data set that is not made yet
+        return BATCH[-1]
+    return min(BATCH[-1], max(BATCH[0], (count - 2 * images.held_out(count)) // UPDATES))
 
 
 GAN = FamilySpec(
@@ -71,6 +87,7 @@ GAN = FamilySpec(
         "quick": Preset("One minute: rough pictures, to see it move.", Budget(minutes=1), {"evaluations": 6}),
     },
     score=Score("frechet_distance", higher_is_better=False),
+    architecture=("size", "colour", "latent", "channels"),
     resolve=resolve,
     implementation="ml.families.gan.model:GANFamily",
 )

@@ -18,7 +18,7 @@ from ml import metrics
 from ml.data import images, store
 from ml.data.store import Pictures
 from ml.export import export_onnx
-from ml.families.base import Family, Preview, Split, State, TrainingError
+from ml.families.base import Family, Preview, Split, State, TrainingError, load_weights, read_weights
 from ml.families.gan.config import GANConfig
 from ml.families.gan.features import RandomFeatures
 from ml.families.schedule import hold_then_decay
@@ -100,12 +100,12 @@ class GANFamily(Family[GANConfig, ImageData]):
     """Goodfellow et al. 2014 (arXiv:1406.2661), with lazy R1 and R2 gradient penalties (Mescheder et al. 2018,
     arXiv:1801.04406; Karras et al. 2020, arXiv:1912.04958) and an averaged generator."""
 
-    def prepare(self, source: Path, config: GANConfig, into: Path) -> ImageData:
+    def prepare(self, source: Path, config: GANConfig, into: Path, base: Path | None = None) -> ImageData:
         assert config.size is not None
         pictures, _ = store.read_images(source)
         if len(pictures) < LEAST_PICTURES:
             raise TrainingError(f"{len(pictures)} pictures are too few for a GAN; give it at least {LEAST_PICTURES}")
-        if (pictures == pictures[0]).all():
+        if all(np.array_equal(picture, pictures[0]) for picture in pictures):  # one by one: they are on disk
             raise TrainingError("all pictures are the same; a GAN learns from differences")
         pictures = images.resize(pictures, config.size, 3 if config.colour else 1)
         parts = zip(("train", "validation", "test"), images.split(len(pictures)), strict=True)
@@ -129,10 +129,20 @@ class GANFamily(Family[GANConfig, ImageData]):
             device,
         )
 
+    def start_from(self, state: State, data: ImageData, base: Path) -> None:
+        """Both generators start from the averaged one, the only one that a version holds."""
+        weights = read_weights(base)
+        sources = {"generator": "generator.", "average": "generator.", "discriminator": "discriminator."}
+        for module, part in sources.items():
+            kept = {name.removeprefix(part): w for name, w in weights.items() if name.startswith(part)}
+            load_weights(state.modules[module], kept)
+
     def steps_per_epoch(self, data: ImageData, config: GANConfig) -> int:
+        assert config.batch_size is not None
         return max(1, len(data.splits["train"]) // config.batch_size)
 
     def batches(self, data: ImageData, config: GANConfig, seed: int, epoch: int, start: int) -> Iterator[Any]:
+        assert config.batch_size is not None
         train = data.splits["train"]
         for part in images.shuffled_batches(len(train), config.batch_size, seed, epoch, start):
             yield _to_tensor(train[part])

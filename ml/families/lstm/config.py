@@ -128,6 +128,7 @@ LSTM = FamilySpec(
         ),
     },
     score=Score("perplexity", higher_is_better=False),
+    architecture=("one_hot", "windows", "context", "embedding", "hidden", "layers"),
     resolve=resolve,
     implementation="ml.families.lstm.model:LSTMFamily",
 )

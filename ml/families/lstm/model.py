@@ -1,7 +1,7 @@
 """The word-level LSTM: network, update, metrics and export."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,18 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ml import metrics
-from ml.data import store, text
+from ml.data import corpus, store, text
 from ml.data.text import Vocabulary
 from ml.export import export_onnx
-from ml.families.base import Family, Preview, Split, State, TrainingError
+from ml.families.base import Family, Preview, Split, State, TrainingError, load_weights, read_weights
 from ml.families.lstm.config import LSTMConfig
+from ml.families.lstm.warm_start import extend_vocabulary, extend_weights, fingerprint, read_vocabulary
 from ml.families.schedule import hold_then_decay
 
 Hidden = tuple[Tensor, Tensor]  # (h, c), each (layers, B, H)
 MOST_ONE_HOT_WORDS = 2_000
 MOST_WINDOWS = 10_000
-VALIDATION_TOKENS = 30_000  # enough for a steady perplexity; the test split is always read whole
+MOST_TOKENS = {"validation": 30_000, "test": 500_000, "train": 500_000}  # looked at by an evaluation
 
 
 class WordLSTM(nn.Module):
@@ -112,43 +113,34 @@ class TextData:
 
     @property
     def counts(self) -> npt.NDArray[np.int64]:  # (V,)
-        return np.bincount(self.splits["train"].ravel(), minlength=len(self.vocabulary))
+        return corpus.count_ids(self.splits["train"], len(self.vocabulary))
 
 
 class LSTMFamily(Family[LSTMConfig, TextData]):
     """Next-word prediction by an LSTM (Hochreiter and Schmidhuber 1997)."""
 
-    def prepare(self, source: Path, config: LSTMConfig, into: Path) -> TextData:
-        lines = list(store.read_lines(source))
+    def prepare(self, source: Path, config: LSTMConfig, into: Path, base: Path | None = None) -> TextData:
+        known = None if base is None else read_vocabulary(base)
         if config.windows:
-            data = _windows(lines, config)
-        else:
-            parts = text.split_lines(len(lines))
-            train, *held_out = ([lines[i] for i in part] for part in parts)
-            vocabulary = text.build_vocabulary(train, config.min_count or 1, config.max_words)
-            if config.one_hot and len(vocabulary) > MOST_ONE_HOT_WORDS:
-                raise TrainingError(
-                    f"one-hot words are for at most {MOST_ONE_HOT_WORDS:,} different ones, and this text has "
-                    f"{len(vocabulary):,}; leave one_hot out, or set max_words"
-                )
-            if len(vocabulary) < 4:
-                raise TrainingError("the text has fewer than two different words; give it more text")
-            names = ("train", "validation", "test")
-            data = TextData(
-                vocabulary,
-                {
-                    name: text.encode_lines(part, vocabulary)
-                    for name, part in zip(names, (train, *held_out), strict=True)
-                },
+            data = _windows(store.read_lines(source), config, known)
+            data.vocabulary.save(into / "vocabulary.json")
+            np.save(into / "train.npy", data.splits["train"])
+            return data
+        vocabulary = corpus.learn_vocabulary(source, config.min_count or 1, config.max_words)
+        if len(vocabulary) < 4:
+            raise TrainingError("the text has fewer than two different words; give it more text")
+        if known is not None:
+            vocabulary = extend_vocabulary(known, vocabulary, config.max_words)
+        if config.one_hot and len(vocabulary) > MOST_ONE_HOT_WORDS:
+            raise TrainingError(
+                f"one-hot words are for at most {MOST_ONE_HOT_WORDS:,} different ones, and this text has "
+                f"{len(vocabulary):,}; leave one_hot out, or set max_words"
             )
-        data.vocabulary.save(into / "vocabulary.json")
-        for name, ids in data.splits.items():
-            np.save(into / f"{name}.npy", ids)
-        return data
+        corpus.encode(source, vocabulary, into)
+        return self.load(into)
 
     def load(self, prepared: Path) -> TextData:
-        splits = {path.stem: np.load(path, allow_pickle=False) for path in sorted(prepared.glob("*.npy"))}
-        return TextData(Vocabulary.load(prepared / "vocabulary.json"), splits)
+        return TextData(*corpus.load(prepared))
 
     def build(self, config: LSTMConfig, data: TextData, device: torch.device) -> State:
         model = WordLSTM(config, len(data.vocabulary)).to(device)
@@ -157,6 +149,12 @@ class LSTMFamily(Family[LSTMConfig, TextData]):
         make = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
         optimizer = make(model.parameters(), lr=config.learning_rate or 1e-3, weight_decay=config.weight_decay)
         return State({"model": model}, {"model": optimizer}, device)
+
+    def start_from(self, state: State, data: TextData, base: Path) -> None:
+        model, known = _model(state), read_vocabulary(base)
+        if data.vocabulary.words[: len(known)] != known.words:
+            raise TrainingError("the prepared text has other words than the base; start a new run")
+        load_weights(model, extend_weights(read_weights(base), len(data.vocabulary), model.is_one_hot))
 
     def steps_per_epoch(self, data: TextData, config: LSTMConfig) -> int:
         if config.windows:
@@ -210,9 +208,7 @@ class LSTMFamily(Family[LSTMConfig, TextData]):
                 figures["loss"] = float(state.losses["loss"])
                 figures["perplexity"] = metrics.perplexity(figures["loss"])
             return figures
-        ids = data.splits[split]
-        if split == "validation":
-            ids = ids[:VALIDATION_TOKENS]
+        ids = data.splits[split][: MOST_TOKENS[split]]
         tally = _Tally(data.vocabulary, state.device)
         hidden: Hidden | None = None
         rows = max(1, min(16, len(ids) // 64))
@@ -247,7 +243,11 @@ class LSTMFamily(Family[LSTMConfig, TextData]):
         return len(data.splits.get("validation", ())) > 1 and len(data.splits.get("test", ())) > 1
 
     def scored_on(self, config: LSTMConfig, data: TextData) -> str:
-        return f"{len(data.vocabulary)} words"  # a smaller vocabulary leaves less to predict
+        """A smaller vocabulary leaves less to predict. The most frequent words of a text are told by their number."""
+        words, counts = f"{len(data.vocabulary)} words", data.counts[2:]
+        if data.vocabulary.unk is None or (counts[1:] <= counts[:-1]).all():
+            return words
+        return f"{words}, {fingerprint(data.vocabulary)}"  # a base's
 
     def export(self, state: State, config: LSTMConfig, data: TextData, into: Path) -> dict[str, Any]:
         model = _model(state).cpu().eval()
@@ -319,17 +319,24 @@ def _shape(data: TextData, config: LSTMConfig) -> tuple[int, int]:
     return max(1, min(config.batch_size, (len(data.splits["train"]) - 1) // 2)), config.length
 
 
-def _windows(lines: list[str], config: LSTMConfig) -> TextData:
-    vocabulary = text.plain_vocabulary(lines)
+def _windows(lines: Iterable[str], config: LSTMConfig, known: Vocabulary | None) -> TextData:
+    words: dict[str, int] = {} if known is None else dict(known.ids)
+    rows: list[list[int]] = []
     width = config.context + 1
-    encoded = [vocabulary.encode(text.tokenize(line)) for line in lines]
-    rows = [ids[at : at + width] for ids in encoded for at in range(len(ids) - width + 1)]
+    for line in lines:
+        ids = [words.setdefault(text.key(token), len(words)) for token in text.tokenize(line)]
+        rows += [ids[at : at + width] for at in range(len(ids) - width + 1)]
+        if len(rows) > 10 * MOST_WINDOWS:  # far too large: how much too large need not be known
+            break
     if not rows:
         raise TrainingError(f"no line has {width} words, which a context of {config.context} needs")
-    if len(vocabulary) > MOST_ONE_HOT_WORDS or len(rows) > MOST_WINDOWS:
+    if len(words) > MOST_ONE_HOT_WORDS or len(rows) > MOST_WINDOWS:
         raise TrainingError(
             f"the lecture's recipe learns all of a text in one batch of one-hot words: at most {MOST_ONE_HOT_WORDS:,} "
-            f"different words and {MOST_WINDOWS:,} windows, and this text has {len(vocabulary):,} and {len(rows):,}; "
-            "use the preset 'auto'"
+            f"different words and {MOST_WINDOWS:,} windows, and this text has at least {len(words):,} and "
+            f"{len(rows):,}; use the preset 'auto'"
         )
+    vocabulary = Vocabulary(tuple(words), tuple(words))
+    if known is not None:
+        vocabulary = extend_vocabulary(known, vocabulary, len(words))
     return TextData(vocabulary, {"train": np.array(rows, dtype=np.int32)})

@@ -111,3 +111,10 @@ def test_a_picture_keeps_its_pixels(channels: int, mode: str) -> None:
     picture = images.to_image(pixels)
     assert (picture.mode, picture.size) == (mode, (7, 5))
     np.testing.assert_array_equal(np.asarray(picture).reshape(5, 7, channels), pixels)
+
+
+@pytest.mark.parametrize("count", [1, 2, 50, 375, 5000, 100_000])
+def test_the_held_out_parts_are_as_large_as_said(count: int) -> None:
+    train, validation, test = images.split(count)
+    assert len(validation) == images.held_out(count)
+    assert len(train) + len(validation) + len(test) == max(count, 1)

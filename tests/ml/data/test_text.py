@@ -11,6 +11,8 @@ from ml.data.text import EOS, UNK, Vocabulary
 
 FAMILY = "👨‍👩‍👧"  # three people joined by zero-width joiners
 FLAG = "🇰🇷"
+VALIDATION_OF_100 = [11, 14, 19, 90, 92]
+TEST_OF_100 = [44, 63, 64, 75, 78]
 
 
 # -- tokens ----------------------------------------------------------------------------------------------------------
@@ -194,31 +196,106 @@ def test_a_vocabulary_survives_its_file(tmp_path: Path, vocabulary: Vocabulary) 
 # -- split -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("count", [20, 21, 100, 999, 5000])
-def test_the_parts_are_disjoint_and_together_everything(count: int) -> None:
-    train, validation, test = (list(part) for part in text.split_lines(count))
-    assert sorted([*train, *validation, *test]) == list(range(count))
-    assert len(validation) == len(test) == max(1, round(count * 0.05))
-    assert train == sorted(train)
+@pytest.mark.parametrize("count", [20, 21, 100, 999, 5000, 100_000])
+def test_each_held_out_part_is_a_twentieth_of_the_lines(count: int) -> None:
+    parts = text.split_lines(count)
+    assert parts.dtype == np.uint8
+    held_out = max(1, round(count * 0.05))
+    assert np.bincount(parts).tolist() == [count - 2 * held_out, held_out, held_out]
+
+
+@pytest.mark.parametrize("count", [100_050, 3_000_000])
+def test_of_a_long_text_only_so_many_lines_are_held_out(count: int) -> None:
+    parts = text.split_lines(count)
+    assert np.bincount(parts).tolist() == [count - 10_000, 5_000, 5_000]
+    for part in (1, 2):
+        stretches = np.flatnonzero(parts == part) * 100 // count
+        assert np.bincount(stretches, minlength=100).min() > 40
 
 
 def test_the_split_is_the_same_every_time_whatever_the_seeds() -> None:
-    first = text.split_lines(300)
-    np.random.seed(99)
-    assert text.split_lines(300) == first
+    for count in (300, 200_000):
+        first = text.split_lines(count)
+        np.random.seed(99)
+        np.testing.assert_array_equal(text.split_lines(count), first)
+
+
+def test_the_split_is_the_one_that_versions_were_scored_on() -> None:
+    parts = text.split_lines(100)
+    assert np.flatnonzero(parts == 1).tolist() == VALIDATION_OF_100
+    assert np.flatnonzero(parts == 2).tolist() == TEST_OF_100
 
 
 def test_the_held_out_lines_are_spread_over_the_text() -> None:
-    for part in text.split_lines(2000)[1:]:
-        quarters = np.bincount(np.array(part) * 4 // 2000, minlength=4)
-        assert quarters.min() >= len(part) / 8, quarters
+    parts = text.split_lines(2000)
+    for part in (1, 2):
+        quarters = np.bincount(np.flatnonzero(parts == part) * 4 // 2000, minlength=4)
+        assert quarters.min() >= 100 / 8, quarters
 
 
 @pytest.mark.parametrize("count", [0, 1, 19])
 def test_a_short_text_is_not_split(count: int) -> None:
-    train, validation, test = text.split_lines(count)
-    assert list(train) == list(range(count))
-    assert len(validation) == len(test) == 0
+    assert text.split_lines(count).tolist() == [0] * count
+
+
+# -- large texts -----------------------------------------------------------------------------------------------------
+
+ODD = [
+    "The end. The End! the\tend?\u00a0The end",
+    "\x00a\x00b\x1cc\u200bd e\u2028f \ud800",
+    f"{FAMILY}{FLAG} don’t “Quoted.” Quoted",
+    unicodedata.normalize("NFD", "Café café 커피"),
+    "",
+    " \u0301x . \u0301y",
+]
+
+
+def test_cut_at_white_space_first_a_text_has_the_same_tokens() -> None:
+    vocabulary = text.build_vocabulary(ODD)
+    expected = [vocabulary.eos]
+    for line in ODD:
+        expected += [*vocabulary.encode(text.tokenize(line)), vocabulary.eos]
+    assert text.encode_lines(ODD, vocabulary).tolist() == expected
+    assert vocabulary.unk not in expected
+    assert sorted(vocabulary.words[2:]) == sorted({text.key(token) for line in ODD for token in text.tokenize(line)})
+
+
+def test_words_are_counted_alike_in_blocks_of_any_size() -> None:
+    lines = [*ODD, "God said", "and God saw", "And THE light"] * 3
+    blocks = ["".join(f"{line}\n" for line in lines[at : at + 7]) for at in range(0, len(lines), 7)]
+    counts = text.WordCounts()
+    assert sum(map(counts.add, blocks)) == sum(len(line.replace("\0", " ").split()) for line in lines)
+    assert counts.vocabulary() == text.build_vocabulary(lines)
+    assert counts.different() == len([word for word in counts.vocabulary().words if text.is_word(word)])
+    assert not counts.forgot
+
+
+def test_common_words_are_shown_as_written_and_without_punctuation() -> None:
+    counts = text.WordCounts()
+    counts.add("And God said, and God saw, that God, ...\n" * 2)
+    assert counts.common(3) == [("God", 6), ("and", 4), ("said", 2)]
+
+
+def test_when_there_are_too_many_words_the_rarest_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text, "_MOST_PIECES", 50)
+    counts = text.WordCounts(most=200)
+    for i in range(1_000):
+        counts.add(f"well the God said word{i} to GOD{i}\n")
+    assert counts.forgot
+    assert counts.different() <= 200
+    vocabulary = counts.vocabulary(min_count=2)
+    assert vocabulary.words[2:] == ("well", "the", "god", "said", "to")
+    assert vocabulary.shown[4] == "God"
+
+
+def test_what_is_not_remembered_is_encoded_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [f"one two{i}" for i in range(30)]
+    vocabulary = text.build_vocabulary(lines)
+    expected = text.encode_lines(lines, vocabulary)
+    monkeypatch.setattr(text, "_MOST_PIECES", 5)
+    encoder = text.Encoder(vocabulary)
+    np.testing.assert_array_equal(encoder.encode("".join(f"{line}\n" for line in lines)), expected[1:])
+    assert len(encoder) == 5
 
 
 # -- batches ---------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from PIL import Image
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from ml.data import store
+from ml.data import builtin, images, store
 from ml.data.store import DatasetInfo
 from ml.families import catalog
 from ml.families.base import State, TrainingError
@@ -206,6 +206,24 @@ def test_size_and_colour_are_chosen_from_the_pictures(
     assert (config.size, config.colour) == (size, colour)
     assert config.channels is not None
     assert size % 2 ** len(config.channels) == 0
+
+
+@pytest.mark.parametrize("pictures", [50, 120, 200, 201, 375, 399, 500, 795, 800, 5000, 100_000])
+def test_the_batch_gives_twenty_updates_an_epoch_as_far_as_there_are_pictures(pictures: int) -> None:
+    about = tiny.info("image").model_copy(update={"counts": {"pictures": pictures, "height": 9, "width": 9}})
+    config = resolve(GANConfig(), about)
+    assert config.batch_size is not None
+    train = len(images.split(pictures)[0])
+    assert 8 <= config.batch_size <= 32
+    assert config.batch_size == 8 or train // config.batch_size >= 20
+    assert config.batch_size == 32 or train // (config.batch_size + 1) < 20  # no smaller than it must be
+    assert resolve(GANConfig(batch_size=3), about).batch_size == 3
+
+
+def test_the_presets_keep_their_batch_for_the_data_sets_that_come_along(datasets: Path) -> None:
+    mnist = builtin.ensure("mnist", datasets / "mnist")
+    for about in (mnist, builtin.BUILTIN["faces"].info):  # made, and not made yet
+        assert [GAN.resolve(GAN.config(name, {}), about).batch_size for name in GAN.presets] == [32] * len(GAN.presets)
 
 
 def test_what_was_chosen_by_hand_stays() -> None:

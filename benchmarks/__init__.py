@@ -1,0 +1,1 @@
+"""Speed measured against bounds. Nothing here is part of the service."""

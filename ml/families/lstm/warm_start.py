@@ -1,0 +1,53 @@
+"""Starting from another version's words and weights."""
+
+import hashlib
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ml.data.text import Vocabulary
+from ml.families.base import TrainingError
+
+# Along which axis of a weight the words stand. With one-hot input its columns of the first layer are words too.
+WORD_AXES = {"embedding.weight": 0, "bias": 0}
+ONE_HOT_WORD_AXES = {"weight": 0, "bias": 0, "lstm.weight_ih_l0": 1}
+
+
+def read_vocabulary(base: Path) -> Vocabulary:
+    """A version's words. Raises TrainingError when they cannot be read."""
+    try:
+        return Vocabulary.load(base / "vocabulary.json")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(f"the base's vocabulary cannot be read: {error}") from error
+
+
+def extend_vocabulary(known: Vocabulary, new: Vocabulary, most: int) -> Vocabulary:
+    """The words of `known` under their ids, then those of `new` that are not among them, up to `most` in all."""
+    most += (known.unk is not None) + (known.eos is not None)
+    added = [i for i, word in enumerate(new.words) if word not in known.ids][: max(0, most - len(known))]
+    words = (*known.words, *(new.words[i] for i in added))
+    shown = (*known.shown, *(new.shown[i] for i in added))
+    return Vocabulary(words, shown, known.unk, known.eos)
+
+
+def fingerprint(vocabulary: Vocabulary) -> str:
+    """Equal for equal sets of words."""
+    return hashlib.sha256("\n".join(sorted(vocabulary.words)).encode()).hexdigest()[:12]
+
+
+def extend_weights(weights: dict[str, Tensor], n_words: int, one_hot: bool) -> dict[str, Tensor]:
+    """Weights for the first words of `n_words` as weights for all: a new word starts as the mean of the known ones.
+
+    Raises TrainingError when the weights know more words than there are.
+    """
+    grown = dict(weights)
+    for name, axis in (ONE_HOT_WORD_AXES if one_hot else WORD_AXES).items():
+        old = weights.get(name)
+        if old is None:
+            continue  # told by whoever loads them
+        more = n_words - old.shape[axis]
+        if more < 0:
+            raise TrainingError(f"the base's {name} knows {old.shape[axis]:,} words and its vocabulary has fewer")
+        grown[name] = torch.cat([old, old.mean(axis, keepdim=True).repeat_interleave(more, axis)], axis)
+    return grown
