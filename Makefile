@@ -1,5 +1,5 @@
 # make run   sets everything up, once, and starts the service
-# make test  the same, then every check and test
+# make test  the same, and PostgreSQL's package if it is missing; then every check and test
 SHELL := /bin/bash
 PYTHON ?= python3.11
 VENV := .venv
@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 TORCH_INDEX_URL ?=
 STAMP := $(VENV)/.installed
 
-.PHONY: run install test check browsers starters docker clean
+.PHONY: run install test check postgresql browsers starters docker clean
 
 run: $(STAMP)
 	@exec $(BIN)/python -m app serve
@@ -35,7 +35,11 @@ check: $(STAMP)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-test: check
+# The tests run on both databases.
+postgresql:
+	@scripts/postgresql.sh
+
+test: postgresql check
 
 starters: $(STAMP)
 	$(BIN)/python -m ml.starters app/starters

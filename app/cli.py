@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from app.core.config import Settings
 from app.core.errors import Invalid, ServiceError, StartError
@@ -118,7 +118,9 @@ def worker(
 @app.command()
 def train(
     family: Annotated[str, typer.Argument(help="lstm or gan")],
-    dataset: Annotated[str, typer.Option("--dataset", "-d", help="A data set; `python -m app datasets` lists them")],
+    dataset: Annotated[
+        str, typer.Option("--dataset", "-d", help="A data set, as `python -m app datasets` lists them, or a file")
+    ],
     model: Annotated[str | None, typer.Option(help="Name to publish under; default: the data set's")] = None,
     preset: Annotated[str, typer.Option(help="A named recipe of the family")] = "auto",
     set_: Annotated[
@@ -139,6 +141,10 @@ def train(
     budget = Budget(minutes=minutes, epochs=epochs, steps=steps)
     with services() as made:
         values = _values(set_ or [])
+        if Path(dataset).is_file():  # no data set's name looks like a file's
+            with console.status(f"reading {dataset}"):
+                entry, _ = made.datasets.add_files([Path(dataset)], {})
+            dataset = entry.id
         wanted = Training(family, dataset, model, preset, values, seed, budget, policy, base, priority)
         raise typer.Exit(follow(made.jobs, made.jobs.enqueue(wanted).id, made.data_dir, console))
 
@@ -231,7 +237,7 @@ def datasets(
             made.datasets.delete(delete)
             console.print(f"{delete} is deleted")
         else:
-            table = Table("data set", "holds", "licence", "attribution")
+            table = Table(Column("data set", no_wrap=True), "holds", "licence", "attribution")
             for entry in made.datasets.all():
                 table.add_row(entry.id, entry.info.title, entry.info.licence, entry.info.attribution)
             console.print(table)

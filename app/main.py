@@ -35,7 +35,16 @@ from app.web.router import router as web_router
 from ml.data.intake import Limits
 
 STARTERS = Path(__file__).resolve().parent / "starters"
-EXPOSED = ["X-Request-Id", "X-Seeds", "X-Model-Version", "ETag", "Location", "Retry-After", "Server-Timing"]
+EXPOSED = [
+    "X-Request-Id",
+    "X-Seeds",
+    "X-Model-Version",
+    "ETag",
+    "Location",
+    "Retry-After",
+    "Server-Timing",
+    "Content-Disposition",
+]
 
 
 class Services:
@@ -115,7 +124,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings, app.state.answers, app.state.gate = settings, services.answers, Gate()
     app.state.registry, app.state.datasets, app.state.jobs = services.registry, services.datasets, services.jobs
     app.state.host, app.state.transfer = host, services.transfer
-    app.state.stopping = threading.Event()  # set when the service is told to stop: event streams end then
+    # Set when the service is told to stop: event streams end then, and what is read of uploads.
+    app.state.stopping = services.datasets.reader.stopping = threading.Event()
     errors.install(app)
     for router in (inference_router, training_router, registry_router, datasets_router, web_router):
         app.include_router(router)

@@ -30,11 +30,11 @@ REFUSALS: dict[str, type[ServiceError]] = {
 
 
 class Reader:
-    """Runs the process that reads files. It dies with this one."""
+    """Runs the process that reads files. It dies with this one, and ends when `stopping` is set."""
 
     def __init__(self, limits: Limits, command: Sequence[str] = INGEST) -> None:
         self.limits, self.command = limits, command
-        self._stopping = threading.Event()
+        self.stopping = threading.Event()
 
     def read(self, folder: Path, parts: Sequence[Part], info: dict[str, str]) -> Report:
         """Make the data set FOLDER/dataset of `parts`. Raises what the refusal says, Crashed, or NotReady."""
@@ -56,12 +56,8 @@ class Reader:
         except Invalid as error:  # nobody sent a bad file
             raise Conflict(error.detail) from error
 
-    def stop(self) -> None:
-        """End what is being read; those who wait for it get NotReady."""
-        self._stopping.set()
-
     def _check(self) -> None:
-        if self._stopping.is_set():
+        if self.stopping.is_set():
             raise NotReady("the service is stopping; send the files again", retry_after=5)
 
     def _run(self, scratch: Path, *arguments: str) -> None:

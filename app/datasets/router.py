@@ -151,7 +151,7 @@ def get_dataset(id: DatasetId, datasets: DatasetsDep) -> dict[str, Any]:
     responses={
         200: {
             "content": {
-                "application/json": {"example": {"lines": ["i like dog"], "common_words": [["i", 3]]}},
+                "application/json": {"example": {"lines": ["i like dog"], "common_words": [{"word": "i", "count": 3}]}},
                 "image/png": {},
             }
         },

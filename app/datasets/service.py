@@ -244,7 +244,7 @@ class Datasets:
 
     def close(self) -> None:
         """End what is being read; whoever waits for it cleans up."""
-        self.reader.stop()
+        self.reader.stopping.set()
         if self.owner.used:
             with suppress(OSError):
                 self.uploads.rmdir()

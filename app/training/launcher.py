@@ -36,7 +36,7 @@ class Launcher(Protocol):
 
 
 class ProcessLauncher:
-    """A child process at the lowest priority. It dies with this one, whatever kills it: see `ml.train.die_with`.
+    """A child process at the lowest priority. It dies with this one, whatever kills it: see `ml.process.die_with`.
 
     It stays in this session: in a new one, a kernel with autogroups would undo `nice`.
     """

@@ -215,11 +215,9 @@ def small(data: bytes, limits: Limits) -> Pictures:
     """
     try:
         with Image.open(BytesIO(data), formats=kinds.PICTURES) as image:
-            if 0 in image.size:
-                raise Unusable("has no pixels")
             image.draft(None, (2 * MOST_SIDE, 2 * MOST_SIDE))  # a JPEG is decoded at a fraction of its size
             return _pixels(_reduced(image))
-    except (Unusable, MemoryError):
+    except MemoryError:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise Unusable(f"has more than {limits.picture_pixels:,} pixels") from error
@@ -234,10 +232,9 @@ def _reduced(image: Image.Image) -> Image.Image:
         ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith("I"):  # 16 bits of gray; convert() would clip them
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    elif image.has_transparency_data:
-        image = image.convert("RGBA")
     else:
-        image = image.convert("L" if image.mode in ("1", "L") else "RGB")
+        mode = "RGBA" if image.has_transparency_data else "L" if image.mode in ("1", "L") else "RGB"
+        image = image if image.mode == mode else image.convert(mode)  # which copies, always
     longest = max(image.size)
     if longest <= MOST_SIDE:
         return image

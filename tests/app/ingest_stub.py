@@ -38,5 +38,7 @@ if order == "wait":
     time.sleep(600)
 info = DatasetInfo(modality="text", **upload["info"])
 store.write_text(folder / "dataset", info, lines)
-files.write_json(folder / "dataset" / "preview.json", {"lines": lines[:20], "common_words": [[lines[0], 1]]})
+files.write_json(
+    folder / "dataset" / "preview.json", {"lines": lines[:20], "common_words": [{"word": lines[0], "count": 1}]}
+)
 files.write_json(folder / "report.json", Report(kept=len(lines), encoding="utf-8").model_dump())

@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,18 +17,15 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from app.core.db import Database
-from app.core.errors import Conflict, Crashed, Invalid, NotFound, NotReady
+from app.core.errors import NotFound
 from app.core.tables import Dataset, Job
 from app.datasets import router as datasets_router
 from app.datasets.service import Datasets
-from app.main import Services
 from ml.data import builtin
 from tests.app.problems import problem
-from tests.app.uploading import MULTIPART, body, leftovers, part
+from tests.app.uploading import MULTIPART, STUB, TEXT, body, leftovers, part
 
 Client = httpx.AsyncClient
-STUB = (sys.executable, str(Path(__file__).with_name("ingest_stub.py")))
-TEXT = b"the cat sat on the mat\nthe dog sat on the rug\n"
 
 
 @pytest.fixture
@@ -333,86 +329,6 @@ async def test_existence_is_checked_in_the_jobs_transaction(client: Client, data
     datasets.delete(made)
     with datasets.database.write() as session, pytest.raises(NotFound):
         datasets.check_exists(session, made)
-
-
-# -- the service, without HTTP -------------------------------------------------------------------------------------
-
-
-def test_files_of_this_machine(services: Services, tmp_path: Path) -> None:
-    datasets = services.datasets
-    datasets.reader.command = STUB
-    file = tmp_path / "poems.txt"
-    file.write_bytes(TEXT)
-    entry, duplicate = datasets.add_files([file], {"licence": "CC0-1.0"})
-    assert (entry.info.name, entry.info.licence, entry.bytes, duplicate) == ("poems", "CC0-1.0", len(TEXT), False)
-    assert file.read_bytes() == TEXT
-    assert datasets.add_files([file], {})[1]
-    with pytest.raises(Invalid):
-        datasets.add_files([tmp_path], {})
-    assert leftovers(services.data_dir) == [datasets.folder / entry.id]
-    file.write_bytes(b"crash")
-    with pytest.raises(Crashed):
-        datasets.add_files([file], {})
-    datasets.close()
-    file.write_bytes(b"wait")
-    with pytest.raises(NotReady):
-        datasets.add_files([file], {})
-    assert leftovers(services.data_dir) == [datasets.folder / entry.id]
-
-
-def test_a_row_without_its_folder_is_mended_by_the_same_upload(services: Services, tmp_path: Path) -> None:
-    datasets = services.datasets
-    datasets.reader.command = STUB
-    file = tmp_path / "poems.txt"
-    file.write_bytes(TEXT)
-    entry, _ = datasets.add_files([file], {})
-    datasets.path(entry.id).rename(tmp_path / "gone")
-    assert datasets.add_files([file], {})[1]
-    assert (datasets.path(entry.id) / "text.txt").read_bytes() == TEXT
-
-
-def test_sweep_keeps_what_is_listed_or_alive(services: Services, tmp_path: Path) -> None:
-    datasets = services.datasets
-    datasets.reader.command = STUB
-    file = tmp_path / "poems.txt"
-    file.write_bytes(TEXT)
-    entry, _ = datasets.add_files([file], {})
-    unlisted, half_made, dead = (
-        datasets.folder / "ds_0",
-        datasets.folder / ".kjv.12345678",
-        datasets.uploads.parent / "d",
-    )
-    foreign = datasets.folder / ".mine.12345678"
-    alive = datasets.uploads / "upload"
-    for folder in (unlisted, half_made, dead, foreign, alive):
-        folder.mkdir(parents=True)
-        (folder / "file").touch()
-    services.sweep()
-    assert not any(folder.exists() for folder in (unlisted, half_made, dead))
-    assert foreign.exists()
-    assert alive.exists()
-    assert datasets.path(entry.id).exists()
-
-
-def test_an_upload_over_an_unlisted_folder(services: Services, tmp_path: Path) -> None:
-    datasets = services.datasets
-    datasets.reader.command = STUB
-    file = tmp_path / "poems.txt"
-    file.write_bytes(TEXT)
-    entry, _ = datasets.add_files([file], {})
-    with datasets.database.write() as session:  # as if it was killed before the row was written
-        session.delete(session.get(Dataset, entry.id))
-    (datasets.folder / entry.id / "text.txt").write_text("half")
-    again, duplicate = datasets.add_files([file], {})
-    assert (again.id, duplicate) == (entry.id, False)
-    assert (datasets.path(entry.id) / "text.txt").read_bytes() == TEXT
-
-
-def test_a_built_in_one_cannot_be_deleted(services: Services) -> None:
-    with pytest.raises(Conflict):
-        services.datasets.delete("lecture")
-    assert services.datasets.source("lecture") == "lecture"
-    assert services.datasets.preview("lecture") is None
 
 
 async def test_the_document_shows_how_to_upload(client: Client) -> None:

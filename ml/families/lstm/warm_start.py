@@ -37,17 +37,18 @@ def fingerprint(vocabulary: Vocabulary) -> str:
 
 
 def extend_weights(weights: dict[str, Tensor], n_words: int, one_hot: bool) -> dict[str, Tensor]:
-    """Weights for the first words of `n_words` as weights for all: a new word starts as the mean of the known ones.
+    """Weights for the first words of `n_words` as weights for all. Raises TrainingError when they know more words.
 
-    Raises TrainingError when the weights know more words than there are.
+    A new word starts as the mean of the rarer half of the known ones, which come last: it is a rare one as well.
     """
     grown = dict(weights)
     for name, axis in (ONE_HOT_WORD_AXES if one_hot else WORD_AXES).items():
         old = weights.get(name)
         if old is None:
             continue  # told by whoever loads them
-        more = n_words - old.shape[axis]
-        if more < 0:
-            raise TrainingError(f"the base's {name} knows {old.shape[axis]:,} words and its vocabulary has fewer")
-        grown[name] = torch.cat([old, old.mean(axis, keepdim=True).repeat_interleave(more, axis)], axis)
+        known = old.shape[axis]
+        if known > n_words:
+            raise TrainingError(f"the base's {name} knows {known:,} words and its vocabulary has fewer")
+        rare = old.narrow(axis, known // 2, known - known // 2).mean(axis, keepdim=True)
+        grown[name] = torch.cat([old, rare.repeat_interleave(n_words - known, axis)], axis)
     return grown
