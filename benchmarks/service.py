@@ -2,21 +2,23 @@
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 ROOT = Path(__file__).resolve().parent.parent
+
+Session = Literal["terminal", "own", "apart"]
 
 
 def wait_for(what: str, check: Callable[[], Any], seconds: float = 120.0) -> Any:
@@ -33,12 +35,13 @@ def wait_for(what: str, check: Callable[[], Any], seconds: float = 120.0) -> Any
 class Service:
     """`python -m app serve` on a fresh data folder and a free port: `with Service(cores={0}) as service:`.
 
-    `own_session` starts it as Docker or a login shell would: with autogroups the kernel then weighs it against what
-    runs in other sessions, whatever the nice values. Otherwise it stays in this terminal's session.
+    `session`, since kernels with autogroups weigh sessions and not nice values against each other: "terminal" is the
+    session of whoever starts the benchmark, "own" one for the service alone, as Docker gives it, and "apart" one for
+    the API and another for a worker started by itself.
     """
 
-    def __init__(self, cores: set[int] | None = None, own_session: bool = False, **settings: str) -> None:
-        self.cores, self.own_session = cores, own_session
+    def __init__(self, cores: set[int] | None = None, session: Session = "terminal", **settings: str) -> None:
+        self.cores, self.session = cores, session
         self.folder = Path(tempfile.mkdtemp(prefix="inkling-benchmark-"))
         self.data_dir = self.folder / "data"
         with socket.socket() as probe:
@@ -51,7 +54,7 @@ class Service:
             **{f"INKLING_{name.upper()}": value for name, value in settings.items()},
         }
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=60)
-        self.process: subprocess.Popen[bytes] | None = None
+        self._processes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> "Service":
         try:
@@ -64,25 +67,29 @@ class Service:
         self.close()
 
     def start(self) -> "Service":
-        command = [sys.executable, "-m", "app", "serve"]
-        if self.cores is not None:
-            command = ["taskset", "-c", ",".join(map(str, sorted(self.cores))), *command]
+        apart = self.session == "apart"
+        self._processes = [self._run("serve", *(["--no-worker"] if apart else []))]
+        wait_for("the service is ready", self._is_ready)
+        if apart:
+            self._processes.append(self._run("worker"))
+        wait_for("the worker is up", lambda: self.client.get("/health/ready").json()["worker"] == "up")
+        return self
+
+    def _run(self, *command: str) -> subprocess.Popen[bytes]:
+        pinned = [] if self.cores is None else ["taskset", "-c", ",".join(map(str, sorted(self.cores)))]
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                command,
+            return subprocess.Popen(
+                [*pinned, sys.executable, "-m", "app", *command],
                 cwd=ROOT,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=self.own_session,
+                start_new_session=self.session != "terminal",
             )
-        wait_for("the service is ready", self._is_ready)
-        wait_for("the worker is up", lambda: self.client.get("/health/ready").json()["worker"] == "up")
-        return self
 
     def _is_ready(self) -> bool:
-        if self.pid and self.process is not None and self.process.poll() is not None:
+        if self._processes[0].poll() is not None:
             sys.exit(f"the service ended:\n{(self.folder / 'log').read_text()}")
         try:
             return self.client.get("/health/ready").status_code == 200
@@ -91,13 +98,14 @@ class Service:
 
     def stop(self) -> None:
         """Stop it and keep its data; `start` goes on from there."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+        for process in reversed(self._processes):
+            process.terminate()
             try:
-                self.process.wait(60)
+                process.wait(60)
             except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+                process.kill()
+                process.wait()
+        self._processes = []
 
     def close(self) -> None:
         self.stop()
@@ -109,28 +117,28 @@ class Service:
     @property
     def pid(self) -> int:
         """The process that answers."""
-        assert self.process is not None
-        return self.process.pid
+        return self._processes[0].pid
 
-    def child(self, part: str) -> int | None:
-        """The process below this one whose command line holds `part`: "app worker", "ml.train"."""
+    def child(self, part: str) -> int:
+        """The process of this service whose command line holds `part`: "app worker", "ml.train"."""
+        found: int = wait_for(f"{part} runs", lambda: self._child(part))
+        return found
+
+    def _child(self, part: str) -> int | None:
         parents: dict[int, int] = {}
         for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                try:
+            with suppress(OSError):  # it ended meanwhile
+                if entry.name.isdigit():
                     parents[int(entry.name)] = int(_stat(int(entry.name))[1])
-                except OSError:  # it ended meanwhile
-                    continue
+        ours = {process.pid for process in self._processes}
         for pid in parents:
             above = pid
-            while above in parents and above != self.pid:
+            while above in parents and above not in ours:
                 above = parents[above]
-            try:
+            with suppress(OSError):
                 command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-            except OSError:
-                continue
-            if above == self.pid and pid != self.pid and part in command:
-                return pid
+                if above in ours and part in command and not command.startswith("taskset"):
+                    return pid
         return None
 
     # -- asking ------------------------------------------------------------------------------------------------------
