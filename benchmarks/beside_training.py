@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.load import Load, Records
-from benchmarks.service import Service, Session, cpu_seconds, machine, wait_for
+from benchmarks.service import Service, Session, cpu_seconds, machine
 
 CONNECTIONS = 32
 BOUND = 0.85
@@ -96,7 +96,7 @@ def measure(cores: set[int], session: Session, arguments: argparse.Namespace) ->
     where = f"{len(cores)} core{'s' * (len(cores) > 1)}, {SESSIONS[session]}"
     with Service(cores=cores, session=session) as service:
         job = service.train(family="lstm", dataset="shakespeare", model="beside", budget={"minutes": 60})
-        wait_for("training", lambda: (service.client.get(f"/jobs/{job}").json()["step"] or 0) > 0, 300)
+        service.until(job, "running")
         trainer = service.child("ml.train")
         print(f"{where}: trainer {priority(trainer)}", flush=True)
         try:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -67,6 +68,7 @@ class Service:
         self.close()
 
     def start(self) -> "Service":
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that the service is stopped too
         apart = self.session == "apart"
         self._processes = [self._run("serve", *(["--no-worker"] if apart else []))]
         wait_for("the service is ready", self._is_ready)

@@ -86,7 +86,7 @@ def read(folder: Path) -> Manifest:
         return Manifest.model_validate(raw)
     except FileNotFoundError as error:
         raise ArtifactError(f"{MANIFEST} is missing") from error
-    except (OSError, ValueError, AttributeError, ValidationError) as error:
+    except (OSError, ValueError, AttributeError, ValidationError, RecursionError) as error:
         raise ArtifactError(f"{MANIFEST} cannot be read: {error}") from error
 
 

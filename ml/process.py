@@ -4,6 +4,9 @@ import ctypes
 import os
 import signal
 import sys
+import time
+from contextlib import suppress
+from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 
@@ -17,3 +20,34 @@ def die_with(parent: int, by: signal.Signals = signal.SIGKILL) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, by)
     if os.getppid() != parent:  # it ended before the call above
         os.kill(os.getpid(), by)
+
+
+def lower_priority(parent: int) -> None:
+    """Let everything else on this machine run first. `parent` started this process. Never raises.
+
+    Nice 19 gives way by weight alone; SCHED_IDLE also gives up the core as soon as something else wants it. With
+    autogroups a kernel weighs sessions, and these only inside one. So a process whose session is the service's stays
+    in it; one whose parent leads a session of its own, a worker started apart, leaves it for one that weighs as little.
+    """
+    if sys.platform != "linux":
+        return
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, 19)
+    with suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    with suppress(OSError):
+        if os.getsid(0) == parent:
+            os.setsid()
+        if os.getsid(0) == os.getpid():
+            _lower_session(Path("/proc/self/autogroup"))
+
+
+def _lower_session(autogroup: Path) -> None:
+    """Raises OSError where there are no autogroups."""
+    for _ in range(10):
+        try:
+            autogroup.write_text("19")
+        except BlockingIOError:  # the kernel takes one such change in 0.1 s, from whomever
+            time.sleep(0.1)
+        else:
+            return

@@ -12,18 +12,21 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ml.process import die_with
+from ml.process import die_with, lower_priority
 from ml.run import ExitCode, RunDir
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m ml.train", description=__doc__.split("\n")[0])
     parser.add_argument("run_dir", type=Path, help="the run's folder, with spec.json in it")
-    parser.add_argument("--parent", type=int, help="end when this process ends (the worker's id)")
+    parser.add_argument(
+        "--parent", type=int, help="give way to everything else, and end when this process ends (the worker's id)"
+    )
     arguments = parser.parse_args()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the worker decides
     if arguments.parent is not None:
         die_with(arguments.parent)
+        lower_priority(arguments.parent)
     run = RunDir(arguments.run_dir)
     if not (run.path / "spec.json").is_file():
         parser.error(f"{run.path / 'spec.json'} is missing")

@@ -13,6 +13,7 @@ from ml.run import RunDir, RunSpec
 
 KEPT = "base.json"
 WEIGHTS = "weights.safetensors"
+GENERATIONS = 20  # in a card: who fine-tunes every night for years gets no card of a thousand levels
 
 
 def folder(run: RunDir, spec: RunSpec) -> Path | None:
@@ -63,5 +64,12 @@ def lineage(spec: RunSpec, manifest: Manifest) -> dict[str, Any]:
         "sha256": manifest.files[WEIGHTS].sha256,
         "steps": manifest.steps,
         "dataset": manifest.dataset.name,
-        "base": manifest.base,
+        "base": _newest(manifest.base, GENERATIONS - 1),
     }
+
+
+def _newest(base: Any, most: int) -> dict[str, Any] | None:
+    """The first `most` entries of a lineage."""
+    if most == 0 or not isinstance(base, dict):
+        return None
+    return {**base, "base": _newest(base.get("base"), most - 1)}

@@ -18,5 +18,7 @@ mkdir -p "$settings"
 echo 'create_main_cluster = false' >"$settings/inkling-tests.conf"
 trap 'rm -f "$settings/inkling-tests.conf"' EXIT
 export DEBIAN_FRONTEND=noninteractive
-apt-get -qq update
-apt-get -qq -o Dpkg::Use-Pty=0 install --yes --no-install-recommends postgresql >/dev/null
+if ! said=$({ apt-get -qq update && apt-get -qq install --yes --no-install-recommends postgresql; } 2>&1); then
+    echo "$said" >&2
+    exit 1
+fi

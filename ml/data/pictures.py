@@ -228,18 +228,20 @@ def small(data: bytes, limits: Limits) -> Pictures:
 def _reduced(image: Image.Image) -> Image.Image:
     """Upright, 8 bits a channel, reduced to MOST_SIDE: L, RGB or RGBA."""
     image.load()
-    with suppress(Exception):  # a broken EXIF block is no reason to leave a picture out
-        ImageOps.exif_transpose(image, in_place=True)
+    about = image.info
     if image.mode.startswith("I"):  # 16 bits of gray; convert() would clip them
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     else:
         mode = "RGBA" if image.has_transparency_data else "L" if image.mode in ("1", "L") else "RGB"
         image = image if image.mode == mode else image.convert(mode)  # which copies, always
     longest = max(image.size)
-    if longest <= MOST_SIDE:
-        return image
-    size = [max(1, round(side * MOST_SIDE / longest)) for side in image.size]
-    return image.resize((size[0], size[1]), Image.Resampling.BOX, reducing_gap=4.0)
+    if longest > MOST_SIDE:
+        size = [max(1, round(side * MOST_SIDE / longest)) for side in image.size]
+        image = image.resize((size[0], size[1]), Image.Resampling.BOX, reducing_gap=4.0)
+    image.info = about  # its EXIF block, which says how the camera was held
+    with suppress(Exception):  # a broken one is no reason to leave a picture out
+        image = ImageOps.exif_transpose(image)
+    return image
 
 
 def _pixels(image: Image.Image) -> Pictures:

@@ -14,8 +14,6 @@ from ml.run import Budget
 
 C = TypeVar("C", bound=BaseModel)
 
-FINE_TUNING_RATE = 0.3  # of the usual learning rate, at which the base would be forgotten
-
 
 class BaseConflict(ValueError):
     """An override that contradicts the version to start from; `field` names it."""
@@ -58,6 +56,7 @@ class FamilySpec(Generic[C]):
     architecture: tuple[str, ...]  # config fields that give the weights their shapes and meaning
     resolve: Callable[[C, DatasetInfo], C]
     implementation: str  # "module:Class", imported by ml.train alone
+    fine_tuning_rate: float = 1.0  # share of the usual learning rate at which a base is not forgotten
 
     def config(self, preset: str, overrides: Mapping[str, Any]) -> C:
         """The preset's values under the caller's own. Raises KeyError (preset), pydantic.ValidationError (values)."""
@@ -78,14 +77,14 @@ class FamilySpec(Generic[C]):
     def settle(
         self, preset: str, overrides: Mapping[str, Any], info: DatasetInfo, base_config: Mapping[str, Any] | None = None
     ) -> C:
-        """The config to train with, nothing left open. A lower learning rate with a base, unless one was asked for."""
+        """The config to train with, nothing left open; with a base and no rate named, that of fine-tuning."""
         if base_config is None:
             return self.resolve(self.config(preset, overrides), info)
         config = self.resolve(self.continue_config(base_config, preset, overrides), info)
         if overrides.get("learning_rate") is not None:
             return config
         rate: float = config.model_dump()["learning_rate"]
-        return config.model_copy(update={"learning_rate": FINE_TUNING_RATE * rate})
+        return config.model_copy(update={"learning_rate": self.fine_tuning_rate * rate})
 
     def budget(self, preset: str, wanted: Budget) -> Budget:
         """The wanted budget, or the preset's own when none was named."""

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -183,7 +184,9 @@ async def test_a_row_that_cannot_be_written_leaves_no_folder(
             yield session
             if not failed:
                 failed.append(list(datasets.folder.glob("ds_*")))
-                raise OperationalError("COMMIT", {}, Exception("database or disk is full"))
+                cause = sqlite3.OperationalError("database or disk is full")
+                cause.sqlite_errorname = "SQLITE_FULL"
+                raise OperationalError("COMMIT", {}, cause)
 
     with monkeypatch.context() as patched:
         patched.setattr(datasets.database, "write", full)

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,26 @@ def wait_for(what: str, check: Callable[[], Any], seconds: float = HANG) -> Any:
     raise AssertionError(f"{what}: not within {seconds:.0f} s")
 
 
+class Output:
+    """What processes print, read all the time: a pipe that nobody reads stops them when it is full."""
+
+    def __init__(self) -> None:
+        read_end, self.write_end = os.pipe()
+        self._text = ""
+        self._reader = threading.Thread(target=self._read, args=(read_end,), daemon=True)
+        self._reader.start()
+
+    def _read(self, read_end: int) -> None:
+        with open(read_end, encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                self._text += line
+
+    def text(self) -> str:
+        """All of it, if the processes have ended; what has come so far, if not."""
+        self._reader.join(timeout=0.5)
+        return self._text
+
+
 class Service:
     """`python -m app serve` on a data folder, in a process group of its own, like a terminal's."""
 
@@ -45,35 +66,40 @@ class Service:
             **{f"INKLING_{name.upper()}": value for name, value in settings.items()},
         }
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
-        self.process: subprocess.Popen[str] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
+        self.output: Output | None = None  # since the last start
 
     def start(self) -> "Service":
+        self.output = output = Output()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "app", "serve"],
             env=self.environment,
-            stdout=subprocess.PIPE,
+            stdout=output.write_end,
             stderr=subprocess.STDOUT,
-            text=True,
             process_group=0,
         )
+        os.close(output.write_end)
         wait_for("the service is ready", self._is_ready)
         return self
 
     def _is_ready(self) -> bool:
         assert self.process is not None
         if self.process.poll() is not None:
-            raise AssertionError(f"the service ended: {self.process.stdout.read() if self.process.stdout else ''}")
+            raise AssertionError(f"the service ended: {self.said()}")
         try:
             return self.client.get("/health/ready").status_code == 200
         except httpx.TransportError:
             return False
 
+    def said(self) -> str:
+        """What the service and its worker printed since the last start."""
+        return self.output.text() if self.output is not None else ""
+
     def stop(self, number: signal.Signals = signal.SIGTERM, group: bool = False) -> tuple[int, str]:
         """Send a signal to the service (or, as Ctrl-C does, to all its processes); exit code and output."""
         assert self.process is not None
         (os.killpg if group else os.kill)(self.process.pid, number)
-        output, _ = self.process.communicate(timeout=HANG)
-        return self.process.returncode, output
+        return self.process.wait(HANG), self.said()
 
     def close(self) -> None:
         self.client.close()

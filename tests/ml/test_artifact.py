@@ -65,6 +65,19 @@ def test_what_was_written_is_read_and_verified(version: Path) -> None:
     assert manifest.created.endswith("Z")
 
 
+def test_a_version_of_a_release_that_knew_no_base_is_read(version: Path) -> None:
+    manifest = json.loads((version / "manifest.json").read_text())
+    del manifest["base"]
+    (version / "manifest.json").write_text(json.dumps(manifest))
+    assert artifact.verify(version).base is None
+
+
+def test_a_manifest_of_endless_depth_cannot_be_read(version: Path) -> None:
+    (version / "manifest.json").write_text('{"base":' * 100_000)
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        artifact.read(version)
+
+
 def test_whoever_serves_may_read_every_file(tmp_path: Path) -> None:
     def private(folder: Path) -> Manifest:
         manifest = fill(folder)

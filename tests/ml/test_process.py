@@ -1,11 +1,15 @@
-"""A process that ends with its parent."""
+"""A process that ends with its parent, and one that lets all others go first."""
 
+import json
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from ml import process
 
 # The middle process starts a child that ties itself to it, waits until the child is ready, and ends.
 MIDDLE = """
@@ -48,3 +52,98 @@ def test_it_goes_on_while_its_parent_lives() -> None:
     code = "import os; from ml.process import die_with; die_with(os.getppid()); print('alive')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "alive"
+
+
+# Says how the kernel weighs it, having lowered itself with the parent that its argument names.
+LOWERED = """
+import json, os, sys
+from pathlib import Path
+from ml.process import lower_priority
+before = os.getsid(0)
+lower_priority(int(sys.argv[1]))
+group = Path("/proc/self/autogroup")
+print(json.dumps({
+    "nice": os.getpriority(os.PRIO_PROCESS, 0), "policy": os.sched_getscheduler(0), "moved": os.getsid(0) != before,
+    "group": int(group.read_text().split()[-1]) if group.exists() else None,
+}))
+"""
+GROUPS = Path("/proc/self/autogroup").exists()
+
+
+def _lowered(parent: int, own_session: bool = False) -> dict[str, object]:
+    done = subprocess.run(
+        [sys.executable, "-c", LOWERED, str(parent)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        start_new_session=own_session,
+    )
+    found: dict[str, object] = json.loads(done.stdout)
+    return found
+
+
+def test_it_lets_everything_else_run_first_and_stays_in_the_service_s_session() -> None:
+    group = int(Path("/proc/self/autogroup").read_text().split()[-1]) if GROUPS else None
+    assert _lowered(os.getpid() if os.getsid(0) != os.getpid() else 1) == {
+        "nice": 19,
+        "policy": os.SCHED_IDLE,
+        "moved": False,
+        "group": group,  # the session's weight is not its own to change
+    }
+
+
+def test_in_a_session_of_its_own_that_session_weighs_as_little() -> None:
+    found = _lowered(os.getpid(), own_session=True)
+    assert found["group"] == (19 if GROUPS else None)
+    assert not found["moved"]
+
+
+def test_it_leaves_a_session_that_its_parent_leads() -> None:
+    code = f"import os, subprocess, sys; subprocess.run([sys.executable, '-c', {LOWERED!r}, str(os.getpid())])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True, start_new_session=True
+    )
+    found = json.loads(done.stdout)
+    assert found["moved"]
+    assert found["group"] == (19 if GROUPS else None)
+
+
+def test_a_kernel_that_refuses_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    for name in ("setpriority", "sched_setscheduler", "setsid"):
+        monkeypatch.setattr(os, name, refuse)
+    monkeypatch.setattr(os, "getsid", lambda _: 1)
+    process.lower_priority(parent=1)
+    monkeypatch.setattr(process.sys, "platform", "somewhere else")
+    process.lower_priority(parent=1)
+
+
+def test_it_asks_again_while_the_kernel_is_busy_with_another_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+
+    class Busy:
+        def write_text(self, text: str) -> None:
+            written.append(text)
+            if len(written) < 3:
+                raise BlockingIOError
+
+    monkeypatch.setattr(process.time, "sleep", lambda _: None)
+    process._lower_session(Busy())  # type: ignore[arg-type]
+    assert written == ["19"] * 3
+
+
+def test_it_gives_up_in_the_end_and_goes_on_at_the_weight_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Busy:
+        tries = 0
+
+        def write_text(self, _text: str) -> None:
+            self.tries += 1
+            raise BlockingIOError
+
+    monkeypatch.setattr(process.time, "sleep", lambda _: None)
+    busy = Busy()
+    process._lower_session(busy)  # type: ignore[arg-type]
+    assert busy.tries > 1

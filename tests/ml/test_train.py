@@ -282,6 +282,21 @@ class TestFailures:
         assert attempt.train(run) == ExitCode.DONE
         assert artifact.verify(run.artifact).dataset.name == "for-lstm"
 
+    def test_a_base_may_be_seen_from_the_runs_folder(self, tmp_path: Path, sources: dict[str, Path]) -> None:
+        spec: dict[str, Any] = {"dataset": str(sources["lstm"]), "budget": {"steps": 2}}
+        first = tiny.new_run(tmp_path / "first", "lstm", **spec)
+        second = tiny.new_run(tmp_path / "second", "lstm", **spec, base="../first/artifact")
+        assert [attempt.train(run) for run in (first, second)] == [ExitCode.DONE, ExitCode.DONE]
+        lineage = artifact.verify(second.artifact).base
+        assert lineage is not None
+        assert lineage["reference"] == "../first/artifact"
+        assert lineage["sha256"] == artifact.read(first.artifact).files["weights.safetensors"].sha256
+
+    def test_a_base_that_is_not_there_is_refused(self, tmp_path: Path) -> None:
+        run = lecture(tmp_path / "run", base="/nowhere", base_reference="mine@3")
+        assert attempt.train(run) == ExitCode.FAILED
+        assert failure(run) == ("cannot_train", "mine@3 cannot be started from: manifest.json is missing")
+
     def test_built_in_sets_may_lie_where_the_spec_says(self, tmp_path: Path) -> None:
         run = lecture(tmp_path / "run", datasets=str(tmp_path / "elsewhere"), budget={"epochs": 2})
         assert attempt.train(run) == ExitCode.DONE

@@ -11,6 +11,7 @@ from ml.run import Budget
 
 SIZES = (28, 32, 48, 64)
 BATCH = range(8, 32 + 1)  # real pictures an update, when left open
+RATE = 1e-3  # for the largest of them
 UPDATES = 20  # an epoch at least, as far as BATCH allows: few pictures in large batches take hundreds of epochs
 
 
@@ -29,7 +30,7 @@ class GANConfig(BaseModel):
         None, min_length=1, max_length=5, description="Channels of the generator from its coarsest layer to its finest"
     )
     batch_size: int | None = Field(None, ge=2, le=1024, description="Real pictures an update")
-    learning_rate: float = Field(1e-3, gt=0, le=1, description="Adam's rate, for both networks")
+    learning_rate: float | None = Field(None, gt=0, le=1, description="Adam's rate, for both networks")
     beta1: float = Field(0.0, ge=0, lt=1)
     beta2: float = Field(0.99, ge=0, lt=1)
     penalty: float = Field(1.0, ge=0, description="Weight of the gradient penalties R1 and R2; 0 switches them off")
@@ -56,11 +57,15 @@ def resolve(config: GANConfig, info: DatasetInfo) -> GANConfig:
     # 32 for larger colour pictures: a few minutes on one core draw faces there, and only blobs at 64.
     size = config.size or (28 if side <= 28 and not colour else 32)
     channels = config.channels or {28: [64, 32], 32: [96, 48, 24], 48: [96, 64, 32, 16], 64: [128, 96, 48, 24]}[size]
+    batch = config.batch_size or _batch_size(info)
+    # A small batch chosen for few pictures learns better at a rate that is as much smaller.
+    rate = RATE if config.batch_size else RATE * batch / BATCH[-1]
     chosen = {
         "size": size,
         "colour": colour,
         "channels": channels,
-        "batch_size": config.batch_size or _batch_size(info),
+        "batch_size": batch,
+        "learning_rate": config.learning_rate or rate,
     }
     return GANConfig.model_validate(config.model_dump() | chosen)
 

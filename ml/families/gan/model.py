@@ -121,6 +121,7 @@ class GANFamily(Family[GANConfig, ImageData]):
         average = deepcopy(generator).requires_grad_(False)
 
         def adam(module: nn.Module) -> torch.optim.Optimizer:
+            assert config.learning_rate is not None
             return torch.optim.Adam(module.parameters(), config.learning_rate, (config.beta1, config.beta2))
 
         return State(
@@ -150,6 +151,7 @@ class GANFamily(Family[GANConfig, ImageData]):
     def train_step(self, state: State, config: GANConfig, data: ImageData, batch: Any) -> dict[str, Tensor]:
         generator, discriminator = state.modules["generator"], state.modules["discriminator"]
         optimizer_g, optimizer_d = state.optimizers["generator"], state.optimizers["discriminator"]
+        assert config.learning_rate is not None
         rate = config.learning_rate * hold_then_decay(state.progress, config.hold)
         for optimizer in (optimizer_g, optimizer_d):
             for group in optimizer.param_groups:

@@ -131,4 +131,5 @@ LSTM = FamilySpec(
     architecture=("one_hot", "windows", "context", "embedding", "hidden", "layers"),
     resolve=resolve,
     implementation="ml.families.lstm.model:LSTMFamily",
+    fine_tuning_rate=0.3,
 )

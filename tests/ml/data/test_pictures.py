@@ -152,15 +152,23 @@ def test_a_very_narrow_picture_keeps_a_pixel_of_its_width(take: Taker) -> None:
     assert (take.images[0] == (1, 2, 3)).all()
 
 
-def test_a_turned_photograph_stands_upright(take: Taker) -> None:
-    image = Image.new("RGB", (40, 20), "white")
-    image.paste("black", (0, 0, 20, 20))  # the left half
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
+def test_a_turned_photograph_stands_upright(take: Taker, kind: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # is to be turned right: left becomes top
-    take([(f"{kind}.x", encoded(image, kind, exif=exif)) for kind in ("png", "jpeg", "webp")])
+    files = []
+    for width, mode in ((40, "RGB"), (1000, "RGB"), (40, "L"), (40, "I;16"), (1000, "I;16")):
+        image = Image.new("L", (width, width // 2), "white")
+        image.paste("black", (0, 0, width // 2, width // 2))  # the left half
+        if mode == "I;16" and kind == "png":
+            image = Image.fromarray(np.asarray(image).astype(np.uint16) * 257)
+        elif mode == "RGB":
+            image = image.convert("RGB")
+        files.append((f"{len(files)}.x", encoded(image, kind, exif=exif)))
+    take(files)
     for picture in take.images:
-        assert picture[10, 20].max() < 60
-        assert picture[30, 20].min() > 200
+        assert picture[20, 64].max() < 60
+        assert picture[108, 64].min() > 200
 
 
 def test_a_broken_exif_block_does_no_harm(take: Taker) -> None:

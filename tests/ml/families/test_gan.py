@@ -217,7 +217,14 @@ def test_the_batch_gives_twenty_updates_an_epoch_as_far_as_there_are_pictures(pi
     assert 8 <= config.batch_size <= 32
     assert config.batch_size == 8 or train // config.batch_size >= 20
     assert config.batch_size == 32 or train // (config.batch_size + 1) < 20  # no smaller than it must be
-    assert resolve(GANConfig(batch_size=3), about).batch_size == 3
+    assert config.learning_rate == pytest.approx(1e-3 * config.batch_size / 32)  # follows it
+
+
+def test_a_batch_or_rate_asked_for_is_kept() -> None:
+    few = info(28, 28, 1)
+    asked = [GANConfig(batch_size=3), GANConfig(learning_rate=0.01), GANConfig(batch_size=64, learning_rate=0.01)]
+    chosen = [(config.batch_size, config.learning_rate) for config in (resolve(config, few) for config in asked)]
+    assert chosen == [(3, 1e-3), (8, 0.01), (64, 0.01)]
 
 
 def test_the_presets_keep_their_batch_for_the_data_sets_that_come_along(datasets: Path) -> None:

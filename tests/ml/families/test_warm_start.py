@@ -10,10 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from ml import artifact, checkpoint
+from ml import artifact, checkpoint, warm_start
 from ml.families.base import TrainingError
 from ml.families.catalog import FAMILIES
-from ml.families.spec import FINE_TUNING_RATE, BaseConflict
+from ml.families.spec import BaseConflict
 from ml.run import RunDir
 from ml.trainer import Interrupted, Trainer
 from tests.ml import tiny
@@ -116,6 +116,20 @@ def test_the_card_names_the_base_and_the_bases_own(name: str, finished: Finish, 
     assert third.manifest.score == second.manifest.score == done.manifest.score
 
 
+def test_a_card_goes_back_some_generations_and_no_further(name: str, finished: Finish, tmp_path: Path) -> None:
+    done = finished(name)
+    older: dict[str, Any] | None = None
+    for number in range(300):
+        older = {"reference": f"tiny@{number}", "base": older}
+    spec = from_base(tmp_path, done, base_reference="tiny@300").read_spec()
+    entry = warm_start.lineage(spec, done.manifest.model_copy(update={"base": older}))
+    names = []
+    while entry is not None:
+        names.append(entry["reference"])
+        entry = entry["base"]
+    assert names == [f"tiny@{number}" for number in range(300, 300 - warm_start.GENERATIONS, -1)]
+
+
 # -- what is refused -------------------------------------------------------------------------------------------------
 
 
@@ -205,7 +219,7 @@ def test_every_preset_goes_on_with_the_bases_architecture(name: str, finished: F
         config = spec.settle(preset, {}, about, base).model_dump()
         assert {field: config[field] for field in spec.architecture} == {f: base[f] for f in spec.architecture}
         usual = spec.settle(preset, {}, about).model_dump()
-        assert config["learning_rate"] == pytest.approx(FINE_TUNING_RATE * usual["learning_rate"])
+        assert config["learning_rate"] == pytest.approx(spec.fine_tuning_rate * usual["learning_rate"])
         for field in set(described.values) - {*spec.architecture, "learning_rate"}:
             assert config[field] == described.values[field]
 
