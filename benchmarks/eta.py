@@ -2,8 +2,8 @@
 
     .venv/bin/python -m benchmarks.eta
 
-For each job: what it said was left, against what was left, from a tenth of its progress on. The bound is an error of 20 %
-of what was left, or of one second where less than five are left (asking takes place every half second).
+For each job: what it said was left, against what was left, from a tenth of its progress on. The bound is an error of
+20 % of what was left, or of one second where less than five are left (it is asked every half second).
 """
 
 import argparse

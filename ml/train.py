@@ -23,13 +23,14 @@ def main() -> int:
         "--parent", type=int, help="give way to everything else, and end when this process ends (the worker's id)"
     )
     arguments = parser.parse_args()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the worker decides
     if arguments.parent is not None:
         die_with(arguments.parent)
         lower_priority(arguments.parent)
     run = RunDir(arguments.run_dir)
     if not (run.path / "spec.json").is_file():
         parser.error(f"{run.path / 'spec.json'} is missing")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the worker decides
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(ExitCode.INTERRUPTED))  # there is nothing to save yet
     # Only now, since torch takes seconds to load: whoever kills the worker meanwhile must not leave an orphan.
     from ml.attempt import train
 

@@ -248,6 +248,13 @@ def install(app: FastAPI) -> None:
         detail = "the database does not answer; try again"
         return problem(503, detail, request.url.path, "database", None, {"Retry-After": "2"})
 
+    @app.exception_handler(UnicodeEncodeError)
+    async def on_surrogate(request: Request, error: UnicodeEncodeError) -> Response:
+        if error.reason != "surrogates not allowed":
+            raise error
+        detail = f"a text holds half a character ({error.object[error.start]!a}); send well-formed Unicode"
+        return problem(422, detail, request.url.path, Invalid.code)
+
     @app.exception_handler(OSError)
     async def on_volume(request: Request, error: OSError) -> Response:
         if error.errno not in VOLUME_ERRORS:

@@ -31,6 +31,7 @@ _SENTENCE_END = frozenset(".!?")
 _MARKS = frozenset(".,;:!?)")
 
 UNK, EOS = "<unk>", "<eos>"
+NO_TARGET = -100
 HELD_OUT_LINES = 5_000  # of each held-out part at most: enough to measure by, and soon read
 
 # A token never reaches over white space, so a text is cut there first, which is quick, and each different piece is
@@ -285,3 +286,29 @@ def stream_batches(
 def batches_per_epoch(count: int, batch_size: int, length: int) -> int:
     """How many batches `stream_batches` gives for `count` ids."""
     return -(-((count - 1) // batch_size) // length)
+
+
+def line_starts(ids: Ids, eos: int | None, most: int = 128) -> list[tuple[int, int]]:
+    """(first, last) of each line in `ids`: the positions of the `<eos>` before and behind it, at most `most` apart."""
+    ends = np.flatnonzero(ids == eos).tolist()
+    return [(at, min(at + most, end)) for first, end in pairwise(ends) for at in range(first, end, most)]
+
+
+def line_batches(
+    ids: Ids, eos: int | None, batch_size: int, random: np.random.Generator, start: int = 0
+) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """Whole lines in random order, `batch_size` at a time, each from its beginning.
+
+    Yields (inputs, targets), each int64 (B, T), the targets one token ahead; behind the end of a shorter line the
+    target is NO_TARGET. `start` skips batches (to resume).
+    """
+    lines = line_starts(ids, eos)
+    order = random.permutation(len(lines)).tolist()
+    for at in range(start * batch_size, len(lines), batch_size):
+        chosen = [lines[i] for i in order[at : at + batch_size]]
+        inputs = np.zeros((len(chosen), max(end - first for first, end in chosen)), np.int64)
+        targets = np.full_like(inputs, NO_TARGET)
+        for row, (first, end) in enumerate(chosen):
+            inputs[row, : end - first] = ids[first:end]
+            targets[row, : end - first] = ids[first + 1 : end + 1]
+        yield inputs, targets

@@ -72,6 +72,17 @@ async def test_a_value_that_cannot_be_stored(answer_to: Callable[[Exception], Aw
     assert "NUL" in response.json()["detail"]
 
 
+async def test_half_a_character(answer_to: Callable[[Exception], Awaitable[httpx.Response]]) -> None:
+    with pytest.raises(UnicodeEncodeError) as half:
+        "a\ud800".encode()
+    response = await answer_to(half.value)
+    assert response.status_code == 422
+    assert "'\\ud800'" in response.json()["detail"]
+    with pytest.raises(UnicodeEncodeError) as ours:
+        "é".encode("ascii")
+    assert (await answer_to(ours.value)).status_code == 500
+
+
 async def test_a_bug_is_no_outage(answer_to: Callable[[Exception], Awaitable[httpx.Response]]) -> None:
     for error in (
         of(exc.IntegrityError, sqlite3.IntegrityError("UNIQUE constraint failed")),

@@ -310,3 +310,16 @@ class TestFailures:
         with pytest.raises(SystemExit, match="2"):
             command.main()
         assert f"{tmp_path / 'spec.json'} is missing" in capsys.readouterr().err
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+    def test_a_stop_before_torch_is_loaded_is_no_failure(self, tmp_path: Path) -> None:
+        process = start(lecture(tmp_path / "run"))
+
+        def listens() -> bool:
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            caught = int(next(line for line in status.splitlines() if line.startswith("SigCgt")).split()[1], 16)
+            return bool(caught >> (signal.SIGTERM - 1) & 1)
+
+        wait_until(listens, process)
+        process.terminate()
+        assert ended(process)[0] == ExitCode.INTERRUPTED

@@ -28,6 +28,9 @@ class LSTMConfig(BaseModel):
     max_words: int = Field(30_000, ge=2, le=500_000, description="Most words in the vocabulary")
     batch_size: int | None = Field(None, ge=1, le=4096, description="Parallel streams of text")
     length: int | None = Field(None, ge=1, le=512, description="Tokens of each stream an update looks at")
+    by_line: bool | None = Field(
+        None, description="Learn every line by itself, in random order, instead of running text; for short texts"
+    )
     forget: float = Field(
         0.05, ge=0, le=1, description="Chance that a stream starts an update without what came before"
     )

@@ -159,12 +159,19 @@ class LSTMFamily(Family[LSTMConfig, TextData]):
     def steps_per_epoch(self, data: TextData, config: LSTMConfig) -> int:
         if config.windows:
             return 1
+        if config.by_line:
+            return -(-len(text.line_starts(data.splits["train"], data.vocabulary.eos)) // (config.batch_size or 1))
         return text.batches_per_epoch(len(data.splits["train"]), *_shape(data, config))
 
     def batches(self, data: TextData, config: LSTMConfig, seed: int, epoch: int, start: int) -> Iterator[Any]:
         if config.windows:
             rows = torch.from_numpy(data.splits["train"].astype(np.int64))
             yield rows[:, :-1], rows[:, -1]
+            return
+        if config.by_line:
+            ids, order = data.splits["train"], np.random.default_rng((seed, epoch))
+            for x, y in text.line_batches(ids, data.vocabulary.eos, config.batch_size or 1, order, start):
+                yield torch.from_numpy(x), torch.from_numpy(y)
             return
         batch_size, length = _shape(data, config)
         for x, y in text.stream_batches(data.splits["train"], batch_size, length, start):
@@ -179,6 +186,10 @@ class LSTMFamily(Family[LSTMConfig, TextData]):
         x, y = (part.to(state.device) for part in batch)
         if config.windows:
             loss = F.cross_entropy(model(x, torch.full((len(x),), x.shape[1], device=x.device)), y)
+        elif config.by_line:
+            features, _ = model.features(x)
+            told = y >= 0
+            loss = model.loss(features[told], y[told], config.negatives or 0)
         else:
             carried = None
             if state.batch > 0:
@@ -244,8 +255,8 @@ class LSTMFamily(Family[LSTMConfig, TextData]):
 
     def scored_on(self, config: LSTMConfig, data: TextData) -> str:
         """A smaller vocabulary leaves less to predict. The most frequent words of a text are told by their number."""
-        words, counts = f"{len(data.vocabulary)} words", data.counts[2:]
-        if data.vocabulary.unk is None or (counts[1:] <= counts[:-1]).all():
+        words = f"{len(data.vocabulary)} words"
+        if data.vocabulary.unk is None or (np.diff(data.counts[2:]) <= 0).all():
             return words
         return f"{words}, {fingerprint(data.vocabulary)}"  # a base's
 
