@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -15,11 +16,13 @@ from ml.run import RunDir
 class RunStatus:
     """`code` is an `ml.run.ExitCode`, or the negative number of the signal that ended it; None unless it ended.
 
-    `lost`: nobody knows what became of it, e.g. the machine it ran on is gone.
+    `lost`: nobody knows what became of it, e.g. the machine it ran on is gone. `out_of_memory`: the system ended it to
+    get memory back.
     """
 
     state: Literal["pending", "running", "ended", "lost"]
     code: int | None = None
+    out_of_memory: bool = False
 
 
 class Launcher(Protocol):
@@ -42,8 +45,8 @@ class ProcessLauncher:
     """
 
     def __init__(self) -> None:
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
-        self._ended: dict[str, int] = {}
+        self._running: dict[str, tuple[subprocess.Popen[bytes], int]] = {}  # with the memory kills there had been
+        self._ended: dict[str, RunStatus] = {}
         self._numbers = itertools.count(1)
 
     def submit(self, run_dir: Path) -> str:
@@ -52,28 +55,40 @@ class ProcessLauncher:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         name = f"{run_dir.name}-{next(self._numbers)}"
         with RunDir(run_dir).log_file.open("ab") as log:
-            self._running[name] = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
-            )
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+        self._running[name] = (process, memory_kills())
         return name
 
     def status(self, run: str) -> RunStatus:
         if run in self._running:
-            code = self._running[run].poll()
+            process, kills = self._running[run]
+            code = process.poll()
             if code is None:
                 return RunStatus("running")
             del self._running[run]
-            self._ended[run] = code
+            self._ended[run] = RunStatus("ended", code, code == -signal.SIGKILL and memory_kills() > kills)
             while len(self._ended) > 100:  # long since asked about
                 del self._ended[next(iter(self._ended))]
-        return RunStatus("ended", self._ended[run]) if run in self._ended else RunStatus("lost")
+        return self._ended.get(run, RunStatus("lost"))
 
     def stop(self, run: str, now: bool = False) -> None:
-        process = self._running.get(run)
-        if process is None:
+        if run not in self._running:
             return
+        process, _ = self._running[run]
         if now:
             process.kill()
             process.wait()
         else:
             process.terminate()
+
+
+def memory_kills() -> int:
+    """How many processes Linux has ended to get memory back, on this machine and in this container."""
+    count = 0
+    for path in (Path("/proc/vmstat"), Path("/sys/fs/cgroup/memory.events")):
+        try:
+            lines = path.read_text().splitlines()
+        except OSError:
+            continue
+        count += sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
+    return count

@@ -185,6 +185,11 @@ class Worker:
             self.attempts.fail(job.id, job.error["code"], job.error["message"], tail(run_dir))
         elif job.error is not None:
             self.attempts.broke(job.id, job.error["code"], job.error["message"], tail(run_dir))
+        elif status.out_of_memory:
+            why = "the system ended the trainer to get memory back; try a smaller batch_size or model, or add memory"
+            self.attempts.broke(job.id, "out_of_memory", why, tail(run_dir))
+        elif code in (-signal.SIGKILL, -signal.SIGTERM):  # by somebody; what it does by itself is another signal
+            self.attempts.lost(job.id, f"the trainer was killed by signal {-code}")
         else:
             self.attempts.broke(job.id, "trainer_died", _cause(code), tail(run_dir))
         if self.attempts.status(job.id) == "cancelled":
@@ -222,10 +227,8 @@ class Worker:
 
 
 def _cause(code: int | None) -> str:
-    if code == -signal.SIGKILL:
-        return "the trainer was killed by signal 9, which is how the system ends a process when memory is short"
     if code is not None and code < 0:
-        return f"the trainer was killed by signal {-code}"
+        return f"the trainer crashed with signal {-code}"
     return f"the trainer ended with code {code}"
 
 

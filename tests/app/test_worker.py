@@ -155,10 +155,10 @@ def test_what_would_be_the_same_again_fails_at_once(services: Services) -> None:
     assert (job.status, job.error) == ("failed", {"code": "cannot_train", "message": "too little text"})
 
 
-def test_a_killed_trainer_is_tried_three_times(services: Services) -> None:
+def test_a_crashing_trainer_is_tried_three_times(services: Services) -> None:
     def script(run: RunDir) -> ScriptedRun:
         run.log_file.write_text("".join(f"line {i}\n" for i in range(80)))
-        return ScriptedRun(run, -9)
+        return ScriptedRun(run, -11)
 
     job_id = ask(services)
     worker, launcher = make(services, script)
@@ -169,9 +169,34 @@ def test_a_killed_trainer_is_tried_three_times(services: Services) -> None:
     worker.once(job_id)
     job = services.jobs.get(job_id)
     assert (job.status, job.error["code"]) == ("failed", "trainer_died")
-    assert "signal 9" in job.error["message"]
+    assert "signal 11" in job.error["message"]
     assert job.error["log"].splitlines() == [f"line {i}" for i in range(30, 80)]
     assert len(launcher.runs) == 3
+
+
+def test_a_killed_trainer_is_no_failure(services: Services, lecture_version: Path) -> None:
+    job_id = ask(services)
+    for _ in range(5):
+        make(services, lambda run: ScriptedRun(run, -9))[0].once(job_id)
+    job = services.jobs.get(job_id)
+    assert (job.status, job.failures, job.lost) == ("queued", 0, 5)
+    assert "killed by signal 9" in told(services, job_id, "message")[-1]["text"]
+    make(services, finished(lecture_version))[0].once(job_id)
+    assert services.attempts.status(job_id) == "succeeded"
+
+
+def test_a_trainer_that_takes_too_much_memory_fails_in_plain_words(services: Services) -> None:
+    class TooLarge(ScriptedRun):
+        def status(self) -> RunStatus:
+            return RunStatus("ended", -9, out_of_memory=True)
+
+    job_id = ask(services)
+    worker, _ = make(services, lambda run: TooLarge(run, None))
+    for _ in range(3):
+        worker.once(job_id)
+    job = services.jobs.get(job_id)
+    assert (job.status, job.error["code"], job.failures) == ("failed", "out_of_memory", 3)
+    assert "smaller batch_size" in job.error["message"]
 
 
 def test_an_attempt_that_got_on_is_no_failure(services: Services) -> None:
