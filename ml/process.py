@@ -42,6 +42,16 @@ def lower_priority(parent: int) -> None:
             _lower_session(Path("/proc/self/autogroup"))
 
 
+def lower_thread_priority() -> None:
+    """Let the other threads run first when a core is short; only Linux tells threads apart. Never raises.
+
+    Not by SCHED_IDLE: a thread that holds the interpreter's lock must not wait for all of the machine.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.nice(10)
+
+
 def _lower_session(autogroup: Path) -> None:
     """Raises OSError where there are no autogroups."""
     for _ in range(10):

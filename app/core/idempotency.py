@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 from anyio import CancelScope
-from fastapi import Header
+from fastapi import Depends, Header, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from sqlalchemy import delete, select
@@ -145,3 +145,11 @@ def _put(session: Session, row: Answer) -> None:
 def digest_of(content: Any) -> str:
     """SHA-256 of what JSON can say, whatever the order of its names."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def answers_of(request: Request) -> Answers:
+    found: Answers = request.app.state.answers
+    return found
+
+
+AnswersDep = Annotated[Answers, Depends(answers_of)]

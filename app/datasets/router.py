@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from pydantic_core import to_jsonable_python
 
 from app.core.errors import Busy
-from app.core.idempotency import Answers, Key, Stored
+from app.core.idempotency import AnswersDep, Key, Stored
 from app.core.paging import Limit
 from app.core.uploads import Upload, receive
 from app.datasets.service import Datasets, Entry
@@ -89,14 +89,8 @@ def gate_of(request: Request) -> Gate:
     return found
 
 
-def answers_of(request: Request) -> Answers:
-    found: Answers = request.app.state.answers
-    return found
-
-
 DatasetsDep = Annotated[Datasets, Depends(datasets_of)]
 GateDep = Annotated[Gate, Depends(gate_of)]
-AnswersDep = Annotated[Answers, Depends(answers_of)]
 
 
 @router.post(

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import threading
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar, cast
 
@@ -13,6 +14,7 @@ from app.registry.reference import parse
 from app.registry.service import STARTERS, Registry
 from ml import artifact
 from ml.artifact import ArtifactError
+from ml.process import lower_thread_priority
 from ml.serve.images import Pixels, Sampler, to_pixels
 from ml.serve.text import Answer, NextWord, Query
 from ml.serve.warm import open_warm
@@ -65,6 +67,8 @@ class ModelHost:
         self._lock = threading.Lock()  # around _loaded
         self._swap = threading.Lock()  # from reading which version is active to answering from it
         self._stop = threading.Event()
+        # At an equal share of a busy core, loading would hold up answers by several times what they take.
+        self._loader = ThreadPoolExecutor(1, "model-loader", initializer=lower_thread_priority)
         self._text: Batcher[Loaded[NextWord], Query, Answer] = Batcher("text", _predict, queue_size)
         self._images: Batcher[Loaded[Sampler], Draw, Drawn] = Batcher("images", _draw, queue_size, most=1)
         self._follower = threading.Thread(target=self._follow, name="model-reload", daemon=True)
@@ -78,6 +82,7 @@ class ModelHost:
         self._stop.set()
         if self._follower.is_alive():
             self._follower.join(timeout=10)
+        self._loader.shutdown()
         self._text.close()
         self._images.close()
 
@@ -140,7 +145,8 @@ class ModelHost:
                 self._loaded.move_to_end(key)
                 return self._loaded[key]
         folder = self.registry.path(name, version)
-        loaded = cast(AnyLoaded, Loaded(name, version, open_warm(folder, artifact.verify(folder))))
+        predictor = self._loader.submit(lambda: open_warm(folder, artifact.verify(folder))).result()
+        loaded = cast(AnyLoaded, Loaded(name, version, predictor))
         with self._lock:
             self._loaded[key] = loaded
             needed = {(n, v) for n, v in self._active.items() if n in STARTERS} | {key}

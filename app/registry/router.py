@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_jsonable_python
 
-from app.core.idempotency import Answers, Key, Stored
+from app.core.idempotency import AnswersDep, Key, Stored
 from app.core.paging import Limit, page
 from app.core.uploads import Upload, receive
 from app.registry import cards
@@ -44,11 +44,6 @@ def transfer_of(request: Request) -> Transfer:
     return found
 
 
-def answers_of(request: Request) -> Answers:
-    found: Answers = request.app.state.answers
-    return found
-
-
 def serving_of(request: Request) -> Serving:
     found: Serving = request.app.state.host
     return found
@@ -56,7 +51,6 @@ def serving_of(request: Request) -> Serving:
 
 RegistryDep = Annotated[Registry, Depends(registry_of)]
 TransferDep = Annotated[Transfer, Depends(transfer_of)]
-AnswersDep = Annotated[Answers, Depends(answers_of)]
 ServingDep = Annotated[Serving, Depends(serving_of)]
 
 

@@ -8,7 +8,7 @@ from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_jsonable_python
 
-from app.core.idempotency import Answers, Key, Stored, digest_of
+from app.core.idempotency import AnswersDep, Key, Stored, digest_of
 from app.core.negotiation import preferred
 from app.core.paging import Limit
 from app.core.tables import Job
@@ -34,13 +34,7 @@ def jobs_of(request: Request) -> Jobs:
     return found
 
 
-def answers_of(request: Request) -> Answers:
-    found: Answers = request.app.state.answers
-    return found
-
-
 JobsDep = Annotated[Jobs, Depends(jobs_of)]
-AnswersDep = Annotated[Answers, Depends(answers_of)]
 
 
 class TrainRequest(BaseModel):

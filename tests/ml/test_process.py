@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -109,16 +110,30 @@ def test_it_leaves_a_session_that_its_parent_leads() -> None:
     assert found["group"] == (19 if GROUPS else None)
 
 
+def test_a_thread_gives_way_alone() -> None:
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+
+    def lowered() -> int:
+        process.lower_thread_priority()
+        return os.getpriority(os.PRIO_PROCESS, 0)
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(lowered).result() == min(19, before + 10)
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before
+
+
 def test_a_kernel_that_refuses_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    for name in ("setpriority", "sched_setscheduler", "setsid"):
+    for name in ("setpriority", "sched_setscheduler", "setsid", "nice"):
         monkeypatch.setattr(os, name, refuse)
     monkeypatch.setattr(os, "getsid", lambda _: 1)
     process.lower_priority(parent=1)
+    process.lower_thread_priority()
     monkeypatch.setattr(process.sys, "platform", "somewhere else")
     process.lower_priority(parent=1)
+    process.lower_thread_priority()
 
 
 def test_it_asks_again_while_the_kernel_is_busy_with_another_change(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,12 +19,14 @@ from ml.data.text import Vocabulary
 from ml.export import export_onnx
 from ml.families.base import Family, Preview, Split, State, TrainingError, load_weights, read_weights
 from ml.families.lstm.config import LSTMConfig
+from ml.families.lstm.tally import Tally
 from ml.families.lstm.warm_start import extend_vocabulary, extend_weights, fingerprint, read_vocabulary
 from ml.families.schedule import hold_then_decay
 
 Hidden = tuple[Tensor, Tensor]  # (h, c), each (layers, B, H)
 MOST_ONE_HOT_WORDS = 2_000
 MOST_WINDOWS = 10_000
+MOST_BY_LINE = 2_000_000
 MOST_TOKENS = {"validation": 30_000, "test": 500_000, "train": 500_000}  # looked at by an evaluation
 
 
@@ -137,7 +139,10 @@ class LSTMFamily(Family[LSTMConfig, TextData]):
                 f"{len(vocabulary):,}; leave one_hot out, or set max_words"
             )
         corpus.encode(source, vocabulary, into)
-        return self.load(into)
+        data = self.load(into)
+        if config.by_line and len(data.splits["train"]) > MOST_BY_LINE:
+            raise TrainingError(f"by_line is for texts of at most {MOST_BY_LINE:,} words, and this one has more")
+        return data
 
     def load(self, prepared: Path) -> TextData:
         return TextData(*corpus.load(prepared))
@@ -188,8 +193,7 @@ class LSTMFamily(Family[LSTMConfig, TextData]):
             loss = F.cross_entropy(model(x, torch.full((len(x),), x.shape[1], device=x.device)), y)
         elif config.by_line:
             features, _ = model.features(x)
-            told = y >= 0
-            loss = model.loss(features[told], y[told], config.negatives or 0)
+            loss = model.loss(features[y >= 0], y[y >= 0], config.negatives or 0)
         else:
             carried = None
             if state.batch > 0:
@@ -212,7 +216,7 @@ class LSTMFamily(Family[LSTMConfig, TextData]):
         if config.windows:
             x, y = next(iter(self.batches(data, config, 0, 0, 0)))
             logits = model(x.to(state.device), torch.full((len(x),), x.shape[1], device=state.device))
-            tally = _Tally(data.vocabulary, state.device)
+            tally = Tally(data.vocabulary, state.device)
             tally.add(logits, y.to(state.device))
             figures = tally.figures()
             if "loss" in state.losses:  # the lecture prints the cost of an epoch before its update
@@ -220,7 +224,13 @@ class LSTMFamily(Family[LSTMConfig, TextData]):
                 figures["perplexity"] = metrics.perplexity(figures["loss"])
             return figures
         ids = data.splits[split][: MOST_TOKENS[split]]
-        tally = _Tally(data.vocabulary, state.device)
+        tally = Tally(data.vocabulary, state.device)
+        if config.by_line:
+            for x_ids, y_ids in text.line_batches(ids, data.vocabulary.eos, 16, np.random.default_rng(0)):
+                x, y = torch.from_numpy(x_ids).to(state.device), torch.from_numpy(y_ids).to(state.device)
+                features, _ = model.features(x)
+                tally.add(model.logits(features[y >= 0]), y[y >= 0])
+            return tally.figures()
         hidden: Hidden | None = None
         rows = max(1, min(16, len(ids) // 64))
         for x_ids, y_ids in text.stream_batches(ids, rows, 64):
@@ -254,8 +264,11 @@ class LSTMFamily(Family[LSTMConfig, TextData]):
         return len(data.splits.get("validation", ())) > 1 and len(data.splits.get("test", ())) > 1
 
     def scored_on(self, config: LSTMConfig, data: TextData) -> str:
-        """A smaller vocabulary leaves less to predict. The most frequent words of a text are told by their number."""
-        words = f"{len(data.vocabulary)} words"
+        """A smaller vocabulary leaves less to predict, and a line alone tells less than running text.
+
+        The most frequent words of a text are told by their number.
+        """
+        words = f"{len(data.vocabulary)} words{', line by line' if config.by_line else ''}"
         if data.vocabulary.unk is None or (np.diff(data.counts[2:]) <= 0).all():
             return words
         return f"{words}, {fingerprint(data.vocabulary)}"  # a base's
@@ -278,43 +291,6 @@ class LSTMFamily(Family[LSTMConfig, TextData]):
         # Where there is no <eos> to start from, the id behind the last word is the zero vector.
         start = data.vocabulary.eos if data.vocabulary.eos is not None else len(data.vocabulary)
         return {"words": len(data.vocabulary), "context": config.context, "start": start}
-
-
-class _Tally:
-    """Adds up log-likelihood and ranks over batches of logits (N, V) and targets (N,)."""
-
-    def __init__(self, vocabulary: Vocabulary, device: torch.device) -> None:
-        self.suggested = torch.from_numpy(vocabulary.is_suggestion).to(device)  # (V,)
-        self.nll = self.word_nll = 0.0
-        self.tokens = self.words = 0
-        self.hits = {1: 0, 3: 0, 5: 0}
-        self.unk = vocabulary.unk
-
-    def add(self, logits: Tensor, targets: Tensor) -> None:
-        nll = F.cross_entropy(logits, targets, reduction="none")  # (N,)
-        is_word = self.suggested[targets]
-        if self.unk is not None:
-            is_word = is_word | (targets == self.unk)  # an unknown word is a word that was missed
-        self.nll += float(nll.sum())
-        self.word_nll += float(nll[is_word].sum())
-        self.tokens += len(targets)
-        self.words += int(is_word.sum())
-        # Ranks are among what may be suggested; a target that may not be is never found.
-        scores = logits.masked_fill(~self.suggested, -torch.inf)
-        true = scores.gather(1, targets[:, None])
-        rank = (scores > true).sum(1)  # 0 is first
-        found = is_word & self.suggested[targets]
-        for k in self.hits:
-            self.hits[k] += int((found & (rank < k)).sum())
-
-    def figures(self) -> dict[str, float]:
-        loss, words = self.nll / max(1, self.tokens), max(1, self.words)
-        return {
-            "loss": loss,
-            "perplexity": metrics.perplexity(loss),
-            "word_perplexity": metrics.perplexity(self.word_nll / words),
-            **{f"top{k}": hits / words for k, hits in self.hits.items()},
-        }
 
 
 def _model(state: State) -> WordLSTM:
