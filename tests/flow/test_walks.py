@@ -73,7 +73,6 @@ def test_a_running_job_is_cancelled_and_the_next_one_runs(service: Service) -> N
     assert service.client.get("/models/long").status_code == 404
 
 
-@both_databases
 def test_a_bad_recipe_fails_with_advice_and_the_service_goes_on(service: Service) -> None:
     job_id = service.train(family="lstm", dataset="kjv", preset="lecture", model="too-large")
     job = service.until(job_id, "failed")
