@@ -1,5 +1,6 @@
 """Starting, stopping and killing: no orphan, no lost job, a clear word when a start is not possible."""
 
+import contextlib
 import os
 import resource
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -129,11 +131,22 @@ def test_a_second_start_gives_up_with_a_word(service: Service) -> None:
 
 
 def test_a_volume_full_for_the_trainer_is_said_and_the_service_goes_on(service: Service) -> None:
-    """A bound on a file's size stands in for a full disk: the next checkpoint does not fit."""
+    """A bound on a file's size, on every attempt, stands in for a full disk: the next checkpoint does not fit."""
     job_id = running(service)
-    resource.prlimit(service.pid_of("ml.train"), resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
-    job = service.until(job_id, "failed")
+
+    def ended() -> dict[str, Any] | None:
+        for pid, command in service.processes().items():
+            if "ml.train" in command:
+                with contextlib.suppress(ProcessLookupError):
+                    resource.prlimit(pid, resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+        job = service.job(job_id)
+        return job if job["status"] == "failed" else None
+
+    job = wait_for("three attempts", ended)
     assert job["error"]["code"] == "volume", job
+    assert "no room is left" in job["error"]["message"]
+    assert job["error"]["log"]
+    assert (job["attempt"], job["progress"] > 0) == (3, True)
     assert list((service.data_dir / "runs" / job_id / "checkpoints").glob("step-*.safetensors"))
     assert service.client.post("/predict-next-word", json={"text": "and"}).status_code == 200
 
