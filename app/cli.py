@@ -13,6 +13,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Column, Table
+from sqlalchemy.exc import DBAPIError
 
 from app.core.config import Settings
 from app.core.errors import Invalid, ServiceError, StartError
@@ -41,6 +42,8 @@ def main() -> None:
     """Run a command; an error that a user can mend is one line on stderr and exit code 1."""
     try:
         app()
+    except DBAPIError as error:
+        sys.exit(f"inkling: the database does not answer ({error.orig}); try again when it does")
     except (StartError, DatasetError) as error:
         sys.exit(f"inkling: {error}")
     except ServiceError as error:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Float, ForeignKey, Index, TypeDecorator
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Float, ForeignKey, Index, Integer, TypeDecorator
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -24,6 +24,9 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+Large = BigInteger().with_variant(Integer(), "sqlite")  # SQLite's integers are as large as they need to be
+
+
 class Base(DeclarativeBase):
     type_annotation_map = {datetime: UtcDateTime, dict[str, Any]: JSON, float: Float}
 
@@ -40,7 +43,7 @@ class Job(Base):
     model: Mapped[str]
     preset: Mapped[str]
     config: Mapped[dict[str, Any]]
-    seed: Mapped[int]
+    seed: Mapped[int] = mapped_column(Large)
     budget: Mapped[dict[str, Any]]
     activate: Mapped[str]
     base: Mapped[str | None]  # "name@3": the version whose weights it starts from
@@ -61,7 +64,7 @@ class Job(Base):
     metrics: Mapped[dict[str, Any]] = mapped_column(default=dict)
     error: Mapped[dict[str, Any] | None]
     result: Mapped[dict[str, Any] | None]
-    events_offset: Mapped[int] = mapped_column(default=0)  # bytes of the run's event log already taken in
+    events_offset: Mapped[int] = mapped_column(Large, default=0)  # bytes of the run's event log already taken in
     created_at: Mapped[datetime] = mapped_column(default=now)
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]

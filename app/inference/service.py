@@ -190,11 +190,18 @@ class ModelHost:
     # -- following ---------------------------------------------------------------------------------------------------
 
     def _follow(self) -> None:
+        away = False
         while not self._stop.wait(self.reload_seconds):
             try:
                 self._refresh()
-            except Exception:  # a locked or unreachable database: what is in memory goes on answering
-                log.exception("could not look for new versions")
+            except Exception as error:  # a locked or unreachable database: what is in memory goes on answering
+                if not away:
+                    log.error("cannot look for new versions (%s); trying again", error)
+                away = True
+            else:
+                if away:
+                    log.info("looking for new versions again")
+                away = False
 
     def refresh(self) -> None:
         """Do now what is done every `reload_seconds`: forget deleted versions, follow the active ones."""

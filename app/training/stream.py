@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import format_sse_event
+from sqlalchemy.exc import DBAPIError
 
 from app.core.tables import Event, Job
 from app.training.service import Jobs
@@ -44,7 +45,11 @@ async def follow(jobs: Jobs, job_id: str, after: int, stopping: threading.Event)
     shown: dict[str, Any] = {}
     beat = time.monotonic()
     while not stopping.is_set():
-        job, events = await run_in_threadpool(jobs.events, job_id, after)
+        try:
+            job, events = await run_in_threadpool(jobs.events, job_id, after)
+        except DBAPIError:  # it may come back, and the client is not the worse for waiting here
+            await asyncio.sleep(POLL_SECONDS)
+            continue
         for event in events:
             after = event.id
             yield format_sse_event(event=event.kind, id=str(event.id), data_str=_json(data(event)))

@@ -85,6 +85,7 @@ class Worker:
                 self._turn(claim=not self.stopping.is_set())
             except (DBAPIError, OSError) as error:  # a database that is away, a full volume: both may come back
                 log.error("the worker cannot go on at the moment (%s); trying again", error)
+                self._recovered = False  # a job may have been claimed just before, without our hearing of it
                 if give_up_at is not None and time.monotonic() > give_up_at:
                     break  # the next start finds these jobs, and goes on with them
                 time.sleep(RETRY_SECONDS)
@@ -101,6 +102,7 @@ class Worker:
             self._turn(claim=False)
 
     def _turn(self, claim: bool) -> None:
+        self._enforce()
         self._beat()
         self._recover()
         for active in list(self._active):
@@ -109,13 +111,26 @@ class Worker:
             self._start(job)
         time.sleep(POLL_SECONDS)
 
+    def _enforce(self) -> None:
+        """Pass on this worker's own stop, and end what was asked to end long ago. No database is needed for either."""
+        for active in self._active:
+            if self.stopping.is_set() and not active.stopping:
+                self.launcher.stop(active.run)
+                self._ask_to_end(active, STOP_SECONDS)
+            if active.kill_at is not None and time.monotonic() >= active.kill_at:
+                self.launcher.stop(active.run, now=True)
+
     def _recover(self) -> None:
-        """Once: jobs that a killed worker left under way. What their runs still said is taken in first."""
+        """At the start and after trouble: jobs said to be under way that are not. What their runs still said comes
+        first."""
         if self._recovered:
             return
+        ours = {active.job.id for active in self._active}
         for job_id in self.attempts.live():
+            if job_id in ours:
+                continue
             self._take_in(job_id, self._run_dir(job_id))
-            self.attempts.lost(job_id, "the worker was killed")
+            self.attempts.lost(job_id, "the worker was killed, or lost its database")
             log.info("%s was left unfinished: %s", job_id, self.attempts.status(job_id))
         self._tidy()
         self._recovered = True
@@ -140,7 +155,7 @@ class Worker:
         self._active.append(Active(job, run_dir, run))
 
     def _follow(self, active: Active) -> None:
-        """Take in what a run says; pass on a pause, a cancel or this worker's own stop; see to its end."""
+        """Take in what a run says; pass on a pause or a cancel; see to its end."""
         status = active.ended or self.launcher.status(active.run)
         self._take_in(active.job.id, active.run_dir)
         if status.state in ("ended", "lost"):
@@ -156,13 +171,8 @@ class Worker:
             elif wanted == "pausing":
                 self.launcher.stop(active.run)
                 self._ask_to_end(active, PAUSE_SECONDS)
-            elif self.stopping.is_set():
-                self.launcher.stop(active.run)
-                self._ask_to_end(active, STOP_SECONDS)
         elif wanted == "cancelling" and active.kill_at is not None:  # it was being paused
             active.kill_at = min(active.kill_at, time.monotonic() + CANCEL_SECONDS)
-        if active.kill_at is not None and time.monotonic() >= active.kill_at:
-            self.launcher.stop(active.run, now=True)
 
     def _ask_to_end(self, active: Active, seconds: float) -> None:
         active.stopping, active.kill_at = True, time.monotonic() + seconds

@@ -10,6 +10,7 @@ from app.core.config import Settings
 from app.main import Services
 from app.training.attempts import Attempts
 from app.training.service import Jobs, Training
+from ml.latents import MAX_SEED
 from ml.run import RunDir
 from tests.app.problems import problem
 
@@ -99,6 +100,11 @@ async def test_gan_channels_must_fit_the_size(client: httpx.AsyncClient) -> None
     wanted = {"family": "gan", "dataset": "mnist", "config": {"size": 28, "channels": [8, 8, 8]}}
     body = problem(await client.post("/train", json=wanted), 422)
     assert "cannot be halved 3 times" in body["detail"]
+
+
+async def test_the_largest_seed(client: httpx.AsyncClient) -> None:
+    job = (await client.post("/train", json=LECTURE | {"seed": MAX_SEED})).json()
+    assert (await client.get(f"/jobs/{job['id']}")).json()["seed"] == MAX_SEED == 2**32 - 1
 
 
 def test_a_full_queue_is_said(services: Services) -> None:

@@ -426,6 +426,43 @@ def test_a_database_that_is_away_for_a_moment(
     assert len(services.registry.get("lecture")[1]) == 1
 
 
+def test_a_job_claimed_as_the_database_went_away_is_not_forgotten(
+    services: Services, lecture_version: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.05)
+    claim, failures = services.attempts.claim, iter([True])
+
+    def sometimes(job_id: str | None = None) -> Any:
+        job = claim(job_id)
+        if job is not None and next(failures, False):
+            raise OperationalError("COMMIT", {}, Exception("the connection was lost after the commit"))
+        return job
+
+    monkeypatch.setattr(services.attempts, "claim", sometimes)
+    job_id = ask(services)
+    worker, _ = make(services, finished(lecture_version))
+    with Running(worker):
+        wait_for(lambda: services.attempts.status(job_id) == "succeeded")
+    assert services.jobs.get(job_id).lost == 1
+
+
+def test_a_worker_stops_its_runs_while_the_database_is_away(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(module, "STOP_SECONDS", 0.5)
+    ask(services)
+    worker, launcher = make(services, lambda run: ScriptedRun(run, None))
+    with Running(worker):
+        wait_for(lambda: bool(launcher.runs))
+        monkeypatch.setattr(services.attempts, "offset", _away)
+    assert launcher.runs[0].said[0] == "stop"
+
+
+def _away(_job_id: str) -> int:
+    raise OperationalError("SELECT", {}, Exception("the database is away"))
+
+
 def test_a_run_folder_that_cannot_be_made(services: Services) -> None:
     (services.data_dir / "runs").write_text("in the way")
     job_id = ask(services)

@@ -106,6 +106,8 @@ class Service:
         if self.process is not None and self.process.poll() is None:
             self.stop()
         wait_for("no process is left", lambda: not self.processes())
+        if self.process is not None:  # shown by pytest when the test fails
+            print(f"exit code {self.process.returncode}; the service said:\n{self.said()}")
 
     def processes(self) -> dict[int, str]:
         """Every live process whose command line or environment names the data folder: id -> command line."""

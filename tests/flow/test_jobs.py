@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.flow.postgres import both_databases
 from tests.flow.service import Service, wait_for
 
 # A few seconds on one core: long enough to be interrupted, with a budget in steps so that it can be repeated exactly.
@@ -76,6 +77,7 @@ def test_pause_frees_the_worker_and_resume_goes_on(service: Service) -> None:
     service.until(job_id, "cancelled")
 
 
+@both_databases
 def test_a_killed_run_gives_the_weights_of_one_left_in_peace(service: Service) -> None:
     peaceful = service.until(service.train(**GAN), "succeeded")
     job_id = service.train(**GAN, activate="always")
