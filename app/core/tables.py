@@ -59,7 +59,8 @@ class Job(Base):
     epoch: Mapped[float] = mapped_column(default=0.0)
     step: Mapped[int] = mapped_column(default=0)
     total_steps: Mapped[int | None]
-    eta_seconds: Mapped[float | None]
+    eta_seconds: Mapped[float | None]  # as it was at `told_at`
+    told_at: Mapped[datetime | None]
     device: Mapped[str | None]
     metrics: Mapped[dict[str, Any]] = mapped_column(default=dict)
     error: Mapped[dict[str, Any] | None]
@@ -68,6 +69,13 @@ class Job(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+
+    @property
+    def eta_left(self) -> float | None:
+        """Seconds left by now: between two words of the run, and while it evaluates, time goes on."""
+        if self.eta_seconds is None or self.told_at is None:
+            return self.eta_seconds
+        return round(max(0.0, self.eta_seconds - (now() - self.told_at).total_seconds()), 1)
 
 
 class Event(Base):

@@ -76,6 +76,8 @@ class Attempts:
         for name in POSITION:
             if data.get(name) is not None:
                 setattr(job, name, data[name])
+        if data.get("eta_seconds") is not None:
+            job.told_at = now()
         if kind == "checkpoint":
             job.checkpoint_step = data["step"]
         if kind == "status" and "config" in data:

@@ -56,7 +56,7 @@ def _show(progress: Progress, bar: TaskID, job: Job, position: int | None) -> No
         spent = job.eta_seconds * job.progress / max(1e-9, 1 - job.progress)
         if spent > 0:
             parts.append(f"{job.step / spent:,.0f} steps/s")
-        parts.append(f"{job.eta_seconds:,.0f} s left")
+        parts.append(f"{job.eta_left:,.0f} s left")
     waiting = f" (number {position} in the queue)" if position else ""
     progress.update(bar, completed=job.progress, description=job.status + waiting, figures="  ".join(parts))
 

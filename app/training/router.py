@@ -218,7 +218,7 @@ def _shown(job: Job, positions: dict[str, int]) -> dict[str, Any]:
         "epoch": _number(job.epoch),
         "step": job.step,
         "total_steps": job.total_steps,
-        "eta_seconds": job.eta_seconds,
+        "eta_seconds": job.eta_left,
         "metrics": job.metrics,
         "history_url": f"/jobs/{job.id}/history",
         "events_url": f"/jobs/{job.id}/events",

@@ -18,7 +18,7 @@ from app.training.states import ENDED
 POLL_SECONDS = 0.4
 HEARTBEAT_SECONDS = 15.0  # proxies close a connection on which nothing comes
 RETRY_MILLISECONDS = 2000
-LIVE = ("status", "attempt", "progress", "epoch", "step", "total_steps", "eta_seconds", "metrics")
+LIVE = ("status", "attempt", "progress", "epoch", "step", "total_steps", "metrics")
 
 
 def data(event: Event) -> dict[str, Any]:
@@ -63,7 +63,7 @@ async def follow(jobs: Jobs, job_id: str, after: int, stopping: threading.Event)
         now = _standing(job)
         if now != shown and job.step:
             shown, beat = now, time.monotonic()
-            yield format_sse_event(event="status", data_str=_json(now))
+            yield format_sse_event(event="status", data_str=_json({**now, "eta_seconds": job.eta_left}))
         elif time.monotonic() - beat >= HEARTBEAT_SECONDS:
             beat = time.monotonic()
             yield format_sse_event(comment="still here")

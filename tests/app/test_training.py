@@ -1,12 +1,14 @@
 """POST /train and the jobs: what is asked for, looked at and cancelled."""
 
 import asyncio
+from datetime import timedelta
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
 from app.core.config import Settings
+from app.core.tables import Job
 from app.main import Services
 from app.training.attempts import Attempts
 from app.training.service import Jobs, Training
@@ -158,6 +160,20 @@ def test_events_are_taken_in_once(services: Services, settings: Settings) -> Non
     assert jobs.history(job.id) == [{"epoch": 1.0, "step": 5, "loss": 2.0}]
     now = jobs.get(job.id)
     assert (now.status, now.step, now.progress, now.metrics["loss"]) == ("running", 7, 0.5, 1.5)
+
+
+def test_the_time_left_goes_on_while_a_run_is_silent(services: Services) -> None:
+    job = services.jobs.enqueue(Training("lstm", "lecture"))
+    assert services.jobs.get(job.id).eta_left is None
+    services.attempts.claim()
+    services.attempts.record(job.id, [(10, {"kind": "progress", "time": 1.0, "step": 1, "eta_seconds": 60.0})])
+    with services.database.write() as session:
+        row = session.get(Job, job.number)
+        row.told_at -= timedelta(seconds=50)
+    assert 5 < services.jobs.get(job.id).eta_left <= 10
+    with services.database.write() as session:
+        session.get(Job, job.number).told_at -= timedelta(seconds=50)
+    assert services.jobs.get(job.id).eta_left == 0
 
 
 def test_the_last_states_never_change(services: Services) -> None:

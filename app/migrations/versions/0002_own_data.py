@@ -18,6 +18,7 @@ def upgrade() -> None:
     op.add_column("jobs", sa.Column("lost", sa.Integer(), nullable=False, server_default="0"))
     op.add_column("jobs", sa.Column("checkpoint_step", sa.Integer()))
     op.add_column("jobs", sa.Column("resumed_step", sa.Integer()))
+    op.add_column("jobs", sa.Column("told_at", UtcDateTime(timezone=True)))
     if op.get_bind().dialect.name != "sqlite":  # whose integers are as large as they need to be
         for name in ("seed", "events_offset"):
             op.alter_column("jobs", name, type_=sa.BigInteger(), existing_nullable=False)
@@ -78,5 +79,5 @@ def downgrade() -> None:
     if op.get_bind().dialect.name != "sqlite":
         for name in ("seed", "events_offset"):
             op.alter_column("jobs", name, type_=sa.Integer(), existing_nullable=False)
-    for name in ("resumed_step", "checkpoint_step", "lost", "priority", "base"):
+    for name in ("told_at", "resumed_step", "checkpoint_step", "lost", "priority", "base"):
         op.drop_column("jobs", name)
