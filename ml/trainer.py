@@ -156,8 +156,9 @@ class Trainer:
                 self.clock.evaluations = due
                 begun = time.monotonic()
                 self._evaluate()
-                # The last evaluation reads a little more, and export comes on top.
-                self.finishing = 1.0 + 1.5 * (time.monotonic() - begun)
+                # One more like this one at the end of the budget; then the test part, which is larger, and export.
+                left = 2.5 if state.progress < 1 else 1.5
+                self.finishing = 1.0 + left * (time.monotonic() - begun)
                 if config.patience and self.clock.stale >= config.patience and state.progress < 1:
                     self.run.emit("message", text=f"Stopped early: no better for {config.patience} evaluations.")
                     return
