@@ -312,7 +312,6 @@ class TestFailures:
             command.main()
         assert f"{tmp_path / 'spec.json'} is missing" in capsys.readouterr().err
 
-    @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
     def test_a_stop_before_torch_is_loaded_is_no_failure(self, tmp_path: Path) -> None:
         quiet = {name: value for name, value in os.environ.items() if "COVERAGE" not in name}  # it has a handler too
         process = start(lecture(tmp_path / "run"), environment=quiet)
