@@ -12,7 +12,7 @@ from ml.run import Budget
 SIZES = (28, 32, 48, 64)
 BATCH = range(8, 32 + 1)  # real pictures an update, when left open
 RATE = 1e-3  # for the largest of them
-UPDATES = 20  # an epoch at least, as far as BATCH allows: few pictures in large batches take hundreds of epochs
+UPDATES = 20  # an epoch at least: few pictures in large batches take hundreds of epochs to learn
 
 
 class GANConfig(BaseModel):

@@ -19,7 +19,7 @@ from ml.data import images, store
 from ml.data.store import Pictures
 from ml.export import export_onnx
 from ml.families.base import Family, Preview, Split, State, TrainingError, load_weights, read_weights
-from ml.families.gan.config import GANConfig
+from ml.families.gan.config import UPDATES, GANConfig
 from ml.families.gan.features import RandomFeatures
 from ml.families.schedule import hold_then_decay
 from ml.latents import latent
@@ -139,14 +139,17 @@ class GANFamily(Family[GANConfig, ImageData]):
             load_weights(state.modules[module], kept)
 
     def steps_per_epoch(self, data: ImageData, config: GANConfig) -> int:
-        assert config.batch_size is not None
-        return max(1, len(data.splits["train"]) // config.batch_size)
+        """At least UPDATES: an epoch goes round few pictures as often as that takes."""
+        return _rounds(data, config) * _steps_per_round(data, config)
 
     def batches(self, data: ImageData, config: GANConfig, seed: int, epoch: int, start: int) -> Iterator[Any]:
         assert config.batch_size is not None
-        train = data.splits["train"]
-        for part in images.shuffled_batches(len(train), config.batch_size, seed, epoch, start):
-            yield _to_tensor(train[part])
+        train, rounds = data.splits["train"], _rounds(data, config)
+        first, start = divmod(start, _steps_per_round(data, config))
+        for round_ in range(first, rounds):
+            skipped = start if round_ == first else 0
+            for part in images.shuffled_batches(len(train), config.batch_size, seed, epoch * rounds + round_, skipped):
+                yield _to_tensor(train[part])
 
     def train_step(self, state: State, config: GANConfig, data: ImageData, batch: Any) -> dict[str, Tensor]:
         generator, discriminator = state.modules["generator"], state.modules["discriminator"]
@@ -236,6 +239,16 @@ class GANFamily(Family[GANConfig, ImageData]):
         picture = torch.zeros(1, channels, config.size, config.size)
         export_onnx(discriminator, (picture,), into / "discriminator.onnx", ["picture"], ["logit"])
         return {"latent": config.latent, "size": config.size, "channels": channels, "labels": []}
+
+
+def _steps_per_round(data: ImageData, config: GANConfig) -> int:
+    assert config.batch_size is not None
+    return max(1, len(data.splits["train"]) // config.batch_size)
+
+
+def _rounds(data: ImageData, config: GANConfig) -> int:
+    """How often an epoch goes round the pictures."""
+    return -(-UPDATES // _steps_per_round(data, config))
 
 
 def _to_tensor(pictures: Pictures) -> Tensor:
