@@ -157,7 +157,7 @@ class Trainer:
                 begun = time.monotonic()
                 self._evaluate()
                 # One more like this one at the end of the budget; then the test part, which is larger, and export.
-                left = 2.5 if state.progress < 1 else 1.5
+                left = 2.8 if state.progress < 1 else 1.8
                 self.finishing = 1.0 + left * (time.monotonic() - begun)
                 if config.patience and self.clock.stale >= config.patience and state.progress < 1:
                     self.run.emit("message", text=f"Stopped early: no better for {config.patience} evaluations.")
