@@ -23,6 +23,8 @@ from app.datasets.reader import Reader
 from app.datasets.router import Gate
 from app.datasets.router import router as datasets_router
 from app.datasets.service import Datasets
+from app.inference import picture_router
+from app.inference.gallery import Gallery
 from app.inference.router import router as inference_router
 from app.inference.service import ModelHost
 from app.registry.router import router as registry_router
@@ -92,11 +94,14 @@ def create_app(settings: Settings) -> FastAPI:
     services.registry.tidy()
     services.registry.install_starters(STARTERS)
     host = ModelHost(services.registry, settings.queue_size, settings.deadline_seconds, settings.reload_seconds)
+    gallery = Gallery(host, services.datasets)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await run_in_threadpool(host.start)
         yield
+        services.datasets.reader.stopping.set()  # nobody waits for a picture that is still being read
+        await run_in_threadpool(gallery.close)
         await run_in_threadpool(host.close)
         services.close()
 
@@ -112,6 +117,7 @@ def create_app(settings: Settings) -> FastAPI:
     # What frames the files in the body comes on top: some headers a file, and the boundary.
     upload = settings.max_upload_bytes + 512 * settings.max_upload_files + 1024 * 1024
     uploads = {("POST", "/datasets"): upload, ("POST", "/models/import"): upload}
+    uploads["POST", picture_router.SCORE] = picture_router.MOST_BODY
     app.add_middleware(RequestContext, max_body_bytes=settings.max_body_bytes, uploads=uploads)
     if settings.cors_origins:
         app.add_middleware(
@@ -123,11 +129,18 @@ def create_app(settings: Settings) -> FastAPI:
         )
     app.state.settings, app.state.answers, app.state.gate = settings, services.answers, Gate()
     app.state.registry, app.state.datasets, app.state.jobs = services.registry, services.datasets, services.jobs
-    app.state.host, app.state.transfer = host, services.transfer
+    app.state.host, app.state.gallery, app.state.transfer = host, gallery, services.transfer
     # Set when the service is told to stop: event streams end then, and what is read of uploads.
     app.state.stopping = services.datasets.reader.stopping = threading.Event()
     errors.install(app)
-    for router in (inference_router, training_router, registry_router, datasets_router, web_router):
+    for router in (
+        inference_router,
+        picture_router.router,
+        training_router,
+        registry_router,
+        datasets_router,
+        web_router,
+    ):
         app.include_router(router)
     _add_health(app)
     describe = app.openapi

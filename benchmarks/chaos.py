@@ -7,7 +7,8 @@ Prints a table of which all but the first two lines must be zero, and exits with
     kills, jobs         what was done
     lost steps          steps gone beyond one checkpoint interval (the one allowed is counted in seconds of training)
     doubled runs        two live trainers on one run at the same moment
-    orphans             trainers that outlived their worker by more than two seconds
+    orphans             trainers that outlived their worker by more than two seconds (killed ones, which run no more
+                        code but are still in the way of leaving a busy machine, are told apart)
     corrupt files       versions, checkpoints, event logs or a database that cannot be read, and half-made folders
     events              missing or doubled: in what a client with Last-Event-ID saw, and against the runs' own logs
     different weights   finished jobs whose weights are not, bit for bit, those of the same run left in peace
@@ -56,6 +57,16 @@ RECIPES: list[dict[str, Any]] = [
         "config": {"channels": [16, 8], "latent": 16, "evaluations": 4},
     },
 ]
+
+
+def is_dying(pid: int) -> bool:
+    """Whether a process has been sent SIGKILL, after which it runs none of its code; a busy machine may not let it go
+    for seconds, since a trainer has the lowest priority."""
+    said = ""
+    with contextlib.suppress(OSError):
+        said = "".join(path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/status"))
+    masks = [int(line.split()[1], 16) for line in said.splitlines() if line.startswith(("SigPnd:", "ShdPnd:"))]
+    return not masks or any(mask & 1 << (signal.SIGKILL - 1) for mask in masks)
 
 
 def processes(data_dir: Path, part: str) -> dict[int, list[str]]:
@@ -240,7 +251,7 @@ def main() -> int:
     doubles.start()
     jobs: dict[str, int] = {}
     followers: dict[str, Follower] = {}
-    orphans, kills = 0, Counter[str]()
+    orphans, dying, kills = 0, 0, Counter[str]()
 
     def ask() -> None:
         """Keep three jobs under way."""
@@ -269,7 +280,9 @@ def main() -> int:
         kills[victim] += 1
         if victim in ("worker", "all"):
             time.sleep(ORPHAN_SECONDS)
-            orphans += len(set(trainers(data_dir)) & set(training))
+            alive = set(trainers(data_dir)) & set(training)
+            dying += sum(map(is_dying, alive))
+            orphans += len(alive) - sum(map(is_dying, alive))
         if victim in ("API", "all"):
             service.stop()
             service.start()
@@ -309,6 +322,7 @@ def main() -> int:
         "unexplained": unexplained,
     }
     print(f"{'kills':20}{sum(kills.values()):6}   " + ", ".join(f"{n} {v}" for v, n in sorted(kills.items())))
+    print(f"{'killed, not yet gone':20}{dying:6}   (trainers two seconds after their worker)")
     statuses = Counter(job["status"] for job in ended.values())
     attempts = sum(job["attempt"] for job in ended.values())
     print(f"{'jobs':20}{len(jobs):6}   {dict(statuses)}, {attempts} attempts")

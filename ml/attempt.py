@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 
 from ml import files
-from ml.data import builtin
+from ml.data import builtin, store
 from ml.data.store import DatasetError
 from ml.families import catalog
 from ml.families.base import TrainingError
@@ -52,10 +52,12 @@ def train(run: RunDir) -> ExitCode:
         torch.set_num_threads(spec.threads)
         if spec.family not in catalog.FAMILIES:
             raise TrainingError(f"no family {spec.family!r}; there are {', '.join(catalog.FAMILIES)}")
-        presets = catalog.FAMILIES[spec.family].presets
+        folder = data_folder(run, spec)
+        key = catalog.key_for(spec.family, store.read_info(folder).modality)
+        presets = catalog.IMPLEMENTATIONS[key].presets
         if spec.preset not in presets:
             raise TrainingError(f"{spec.family!r} has no preset {spec.preset!r}; it has {', '.join(presets)}")
-        trainer = Trainer(run, spec, catalog.load(spec.family), data_folder(run, spec))
+        trainer = Trainer(run, spec, catalog.load(key), folder)
         trainer.interrupted = asked
         trainer.fit()
     except Interrupted:

@@ -47,6 +47,8 @@ FILE_KINDS: dict[str, int | None] = {
     r"manifest\.json": 1024**2,
     r"vocabulary\.json": 256 * 1024**2,
     r"weights\.safetensors": None,
+    r"ngram\.safetensors": None,
+    r"sources\.zlib": 16 * 1024**2,
     r"[a-z0-9_]{1,64}\.onnx": graph.MOST_BYTES,
     r"samples/[a-z0-9_-]{1,64}\.png": 16 * 1024**2,
     r"samples/[a-z0-9_-]{1,64}\.txt": 64 * 1024,

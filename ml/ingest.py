@@ -3,7 +3,7 @@
 FOLDER/upload.json says which files: {"files": [{"name": "my.txt", "path": "0"}], "info": {"title": "Mine"},
 "limits": {}}; a path is seen from FOLDER. Then FOLDER/dataset/ and FOLDER/report.json are there and the exit code is 0,
 or FOLDER/refused.json says {"code", "message"} and it is 65. `--builtin NAME FOLDER` makes a built-in data set at
-FOLDER with its preview. No torch here.
+FOLDER with its preview. `--picture` reads the one picture of upload.json into FOLDER/picture.npy. No torch here.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 from pydantic import BaseModel, Field
 
 from ml import files
@@ -22,6 +23,7 @@ from ml.data import builtin, kinds, preview
 from ml.data.intake import Limits, Rejected, Report, Source, shown
 from ml.data.pictures import SUFFIXES as PICTURES
 from ml.data.pictures import take_pictures
+from ml.data.single import read_picture
 from ml.data.store import DatasetError, DatasetInfo, Modality
 from ml.data.texts import take_texts
 from ml.process import die_with
@@ -88,6 +90,13 @@ def ingest(folder: Path) -> Report:
     return report
 
 
+def read_single(folder: Path) -> None:
+    """Make FOLDER/picture.npy, uint8 (H, W, C), of the first file in upload.json. Raises Rejected, OSError."""
+    upload = Upload.model_validate_json((folder / "upload.json").read_bytes())
+    file = upload.files[0]
+    np.save(folder / "picture.npy", read_picture(Source(file.name, folder / file.path), upload.limits))
+
+
 def make_builtin(name: str, folder: Path) -> None:
     """The built-in data set `name` at `folder`; one made by an older release gets its preview. Raises DatasetError."""
     builtin.ensure(name, folder)
@@ -113,6 +122,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m ml.ingest", description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path, help="the upload's folder, with upload.json in it")
     parser.add_argument("--builtin", choices=builtin.BUILTIN, help="make this built-in data set at FOLDER instead")
+    parser.add_argument("--picture", action="store_true", help="read one picture into FOLDER/picture.npy instead")
     parser.add_argument(
         "--refused", type=Path, help="where to say why not; default: refused.json in an upload's folder"
     )
@@ -125,6 +135,8 @@ def main() -> int:
     try:
         if arguments.builtin:
             make_builtin(arguments.builtin, arguments.folder)
+        elif arguments.picture:
+            read_single(arguments.folder)
         else:
             ingest(arguments.folder)
     except DatasetError as error:

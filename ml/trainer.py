@@ -5,7 +5,7 @@ Events go to the run's log (`RunDir.emit`); a stop is a file (cancel) or a flag 
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,13 @@ from ml import artifact, checkpoint, files, warm_start
 from ml.artifact import Manifest, ScoreEntry
 from ml.data import store
 from ml.families.base import Family, Preview, Split, State, TrainingError
+from ml.families.catalog import learns_from
 from ml.families.spec import BaseConflict
 from ml.run import Budget, RunDir, RunSpec
 
 PROGRESS_SECONDS = 0.5
 KEPT_CHECKPOINTS = 2
+TRAINING_PER_EVALUATION = 12  # seconds each, at least, in a run that ends by the clock
 BEST = "best.safetensors"
 
 
@@ -52,20 +54,28 @@ class Trainer:
     """Trains one run from where it stands to its end, and leaves the finished version in `run.artifact`.
 
     Preparing happens here: reading the data, building the model, going on from the newest valid checkpoint.
-    Raises TrainingError with a reason in plain words.
+    A budget's minutes are counted in the seconds of `now`. Raises TrainingError with a reason in plain words.
     """
 
-    def __init__(self, run: RunDir, spec: RunSpec, family: Family[Any, Any], source: Path) -> None:
-        self.run, self.spec, self.family = run, spec, family
+    def __init__(
+        self,
+        run: RunDir,
+        spec: RunSpec,
+        family: Family[Any, Any],
+        source: Path,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.run, self.spec, self.family, self.now = run, spec, family, now
         self.device = pick_device()
         self.interrupted = False  # set by a signal handler
         self.clock = Clock()
         self.finishing = 1.0  # seconds that the last evaluation and export will take: a guess until one was seen
+        self.evaluated, self.evaluation = 0.0, 0.0  # when the last evaluation ended, and how long it took
         self.info = store.read_info(source)
         if self.info.modality != family.spec.modality:
-            wants, has = family.spec.modality, self.info.modality
+            wants, has = learns_from(family.spec.name), self.info.modality
             raise TrainingError(
-                f"the family {family.spec.name!r} learns from {wants}s, and {self.info.name!r} holds {has}s"
+                f"the family {family.spec.name!r} learns from {wants}, and {self.info.name!r} holds {has}s"
             )
         self.base = warm_start.describe(run, spec)
         base_config = self.base.config if self.base is not None else None
@@ -86,6 +96,8 @@ class Trainer:
         """Raises TrainingError, Cancelled or Interrupted; anything else is a bug."""
         self._save()
         self.run.emit("status", status="running", **self._position())
+        if self.family.spec.evaluates_at_start and self.state.step == 0:
+            self._evaluate()
         self._loop()
         self._save()
         return self._publish()
@@ -139,8 +151,8 @@ class Trainer:
 
     def _loop(self) -> None:
         state, config = self.state, self.config
-        saved = told = now = time.monotonic()
-        started = now - self.clock.seconds
+        saved = told = time.monotonic()
+        started = self.now() - self.clock.seconds
         batches = self._batches()
         while state.progress < 1:
             self._check_stop()
@@ -149,16 +161,17 @@ class Trainer:
             state.batch += 1
             if state.batch >= self.steps_per_epoch:
                 state.epoch, state.batch = state.epoch + 1, 0
-            self.clock.seconds = time.monotonic() - started
+            self.clock.seconds = self.now() - started
             state.progress = self._progress()
             due = math.floor(state.progress * config.evaluations + 1e-9)
-            if due > self.clock.evaluations:
+            if due > self.clock.evaluations and self._may_evaluate(time.monotonic()):
                 self.clock.evaluations = due
                 begun = time.monotonic()
                 self._evaluate()
+                self.evaluated = time.monotonic()
+                self.evaluation = self.evaluated - begun
                 # One more like this one at the end of the budget; then the test part, which is larger, and export.
-                left = 2.8 if state.progress < 1 else 1.8
-                self.finishing = 1.0 + left * (time.monotonic() - begun)
+                self.finishing = 1.0 + (2.8 if state.progress < 1 else 1.8) * self.evaluation
                 if config.patience and self.clock.stale >= config.patience and state.progress < 1:
                     self.run.emit("message", text=f"Stopped early: no better for {config.patience} evaluations.")
                     return
@@ -192,6 +205,15 @@ class Trainer:
         if budget.minutes:
             parts.append(self.clock.seconds / (60 * budget.minutes))
         return min(1.0, max(parts))
+
+    def _may_evaluate(self, now: float) -> bool:
+        """Whether measuring now leaves most of the time for training.
+
+        Only where the clock ends the run anyway: otherwise two runs would choose their best among other moments.
+        """
+        state, minutes = self.state, self.budget.minutes
+        by_clock = minutes is not None and self.clock.seconds / (60 * minutes) == state.progress
+        return state.progress >= 1 or not by_clock or now - self.evaluated >= TRAINING_PER_EVALUATION * self.evaluation
 
     def _evaluate(self) -> None:
         """Measure, draw a sample, and keep the weights if they are the best so far."""
@@ -280,6 +302,7 @@ class Trainer:
             for name, weights in checkpoint.load(best).items():
                 self.state.modules[name].load_state_dict(weights)
         self._check_weights()
+        self.family.finish(self.state, self.config, self.data)
         split: Split = "test" if held_out else "train"
         figures: dict[str, Any] = _finite(self.family.evaluate(self.state, self.config, self.data, split))
         figures["split"] = split

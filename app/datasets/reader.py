@@ -11,10 +11,13 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from app.core.errors import Conflict, Crashed, Invalid, NotReady, ServiceError, TooLarge, UnsupportedMedia, VolumeFull
 from app.core.uploads import Part
 from ml import files
 from ml.data.intake import Limits, Report
+from ml.data.store import Pictures
 
 log = logging.getLogger(__name__)
 
@@ -38,15 +41,16 @@ class Reader:
 
     def read(self, folder: Path, parts: Sequence[Part], info: dict[str, str]) -> Report:
         """Make the data set FOLDER/dataset of `parts`. Raises what the refusal says, Crashed, or NotReady."""
-        self._check()
-        wanted = {
-            "files": [{"name": part.name, "path": str(part.path.resolve())} for part in parts],
-            "info": info,
-            "limits": self.limits.model_dump(),
-        }
-        files.write_json(folder / "upload.json", wanted)
+        self._want(folder, parts, info)
         self._run(folder, str(folder))
         return Report.model_validate_json((folder / "report.json").read_bytes())
+
+    def picture(self, folder: Path, part: Part) -> Pictures:
+        """One picture as pixels (H, W, C), reduced to what a data set would keep. Raises as `read` does."""
+        self._want(folder, [part], {})
+        self._run(folder, str(folder), "--picture")
+        pixels: Pictures = np.load(folder / "picture.npy", allow_pickle=False)
+        return pixels
 
     def builtin(self, name: str, folder: Path, scratch: Path) -> None:
         """Make a built-in data set at `folder`, with its preview, unless it is there. Raises Conflict saying what it
@@ -55,6 +59,15 @@ class Reader:
             self._run(scratch, "--builtin", name, str(folder), "--refused", str(scratch / "refused.json"))
         except Invalid as error:  # nobody sent a bad file
             raise Conflict(error.detail) from error
+
+    def _want(self, folder: Path, parts: Sequence[Part], info: dict[str, str]) -> None:
+        self._check()
+        wanted = {
+            "files": [{"name": part.name, "path": str(part.path.resolve())} for part in parts],
+            "info": info,
+            "limits": self.limits.model_dump(),
+        }
+        files.write_json(folder / "upload.json", wanted)
 
     def _check(self) -> None:
         if self.stopping.is_set():

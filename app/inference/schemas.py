@@ -1,10 +1,11 @@
 """What the answering routes take and give, with bounds and examples: the OpenAPI document is made of these."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from ml.latents import MAX_SEED
+from ml.mixture import PARTS, Part
 
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
@@ -22,11 +23,29 @@ class PredictRequest(BaseModel):
     temperature: float = Field(0.0, ge=0, le=5, description="0 continues with the likeliest word; above, by chance")
     seed: Seed | None = Field(None, description="Makes a continuation by chance repeatable")
     blocklist: list[str] = Field([], max_length=1000, description="Words never to suggest")
+    context: str = Field("", description="More of the caller's own words, from before `text`: they become likelier")
+    parts: list[Part] = Field(
+        list(PARTS),
+        min_length=1,
+        description="Which parts may answer: the LSTM, the n-gram of its text, the cache of the caller's own words",
+    )
+    explain: bool = Field(False, description="Say of each prediction which part spoke, and from which lines")
 
 
 class ModelReference(BaseModel):
     name: str
     version: int
+
+
+class SourceLine(BaseModel):
+    line: int = Field(description="Its number in the data set, from 1")
+    text: str
+
+
+class Explanation(BaseModel):
+    parts: dict[Part, float] = Field(description="Share of the probability that each part gave; together 1")
+    words: str | None = Field(None, description="The longest run of words up to this one that the model's text has")
+    sources: list[SourceLine] = Field(description="Lines of the text that hold it; none where the text was not kept")
 
 
 class Prediction(BaseModel):
@@ -36,6 +55,7 @@ class Prediction(BaseModel):
     )
     kind: Literal["next", "completion"]
     replace_from: int = Field(description="Index in `text`, in code points, from which the word replaces")
+    why: Explanation | None = Field(None, description="With `explain` alone")
 
 
 class PredictResponse(BaseModel):
@@ -44,41 +64,3 @@ class PredictResponse(BaseModel):
     unknown_words: list[str] = Field(description="Words of the text that the model has never seen")
     model: ModelReference
     request_id: str
-
-
-class GenerateRequest(BaseModel):
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"count": 16, "seed": 1}]})
-
-    count: int = Field(1, ge=1, le=64, description="Pictures wanted")
-    seed: Seed | None = Field(None, description="The first picture's seed; each next one is one more")
-    seeds: list[Seed] | None = Field(None, min_length=1, max_length=64, description="A seed for each picture")
-    truncation: float = Field(1.0, ge=0, le=2, description="Below 1: more typical, less varied pictures")
-    label: str | int | None = Field(None, description="Class wanted, for a model trained with labels")
-    layout: Literal["grid", "individual"] = "grid"
-    columns: int | None = Field(None, ge=1, le=64, description="Pictures a row of the grid; default: a square")
-    scale: int = Field(1, ge=1, le=8, description="Side of a square that one pixel becomes")
-    format: Literal["png", "webp"] = Field("png", description="Encoding inside a ZIP or JSON")
-    model: str = Field("pictures", description="A model's name, or one version of it: name@3")
-
-
-class GeneratedImage(BaseModel):
-    seed: int
-    b64_json: str = Field(description="The picture, base64")
-    realness: float = Field(description="The discriminator's probability that it is a real picture")
-
-
-class GenerateResponse(BaseModel):
-    images: list[GeneratedImage]
-    model: ModelReference
-
-
-GENERATE_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "By Accept: a grid as PNG or WebP, a ZIP of single pictures, or JSON",
-        "model": GenerateResponse,
-        "content": {
-            media: {"schema": {"type": "string", "format": "binary"}}
-            for media in ("image/png", "image/webp", "application/zip")
-        },
-    }
-}

@@ -8,14 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar, cast
 
-from app.core.errors import Conflict, Invalid
+from app.core.errors import Conflict, Invalid, ServiceError
 from app.inference.batcher import Batcher
 from app.registry.reference import parse
 from app.registry.service import STARTERS, Registry
 from ml import artifact
 from ml.artifact import ArtifactError
+from ml.latents import Latent
 from ml.process import lower_thread_priority
-from ml.serve.images import Pixels, Sampler, to_pixels
+from ml.serve.images import Pixels, Sampler, from_pixels, to_pixels
 from ml.serve.text import Answer, NextWord, Query
 from ml.serve.warm import open_warm
 
@@ -42,13 +43,24 @@ class Loaded(Generic[P]):
 class Draw:
     """Pictures asked of a sampler."""
 
-    seeds: tuple[int, ...]
-    truncation: float
-    with_realness: bool
+    latents: tuple[Latent, ...]
+    truncation: float = 1.0
+    label: int | None = None  # None: each latent's own
+    with_realness: bool = False
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One that was drawn; `realness` if it was asked for."""
+
+    latent: Latent
+    pixels: Pixels
+    label: str | None
+    realness: float | None
 
 
 AnyLoaded = Loaded[NextWord] | Loaded[Sampler]
-Drawn = list[tuple[Pixels, float | None]]  # each picture, and its realness if asked for
+Drawn = list[Picture]
 
 
 class ModelHost:
@@ -91,11 +103,16 @@ class ModelHost:
     async def predict(self, model: str | Loaded[NextWord], query: Query) -> tuple[Answer, Loaded[NextWord]]:
         """`model` is a reference, or what answered before: an answer in parts goes on although it was deleted."""
         loaded = model if isinstance(model, Loaded) else cast(Loaded[NextWord], await self._get(model, "text"))
+        if loaded.predictor.mixture is None and "lstm" not in query.parts:
+            raise Invalid(f"{loaded.reference} is an LSTM alone; parts must name it", pointer="/parts")
         return await self._text.submit(loaded, query, self.deadline), loaded
 
-    async def draw(self, reference: str, draw: Draw) -> tuple[Drawn, Loaded[Sampler]]:
-        loaded = cast(Loaded[Sampler], await self._get(reference, "image"))
-        return await self._images.submit(loaded, draw, self.deadline), loaded
+    async def sampler(self, reference: str) -> Loaded[Sampler]:
+        """What draws pictures. Raises NotFound, Invalid (it predicts words), Conflict (it draws numbers, damaged)."""
+        return cast(Loaded[Sampler], await self._get(reference, "image"))
+
+    async def draw(self, loaded: Loaded[Sampler], draw: Draw) -> Drawn:
+        return await self._images.submit(loaded, draw, self.deadline)
 
     def ready(self) -> dict[str, str]:
         """The starters and what each says: 'ready', or why not."""
@@ -112,7 +129,7 @@ class ModelHost:
         if loaded is None:
             loaded = await asyncio.to_thread(self._load_now, name, version, modality)
         if loaded.predictor.manifest.modality != modality:
-            raise _wrong_kind(name, modality)
+            raise _wrong_kind(name, loaded.predictor.manifest.modality, modality)
         return loaded
 
     def _load_now(self, name: str, version: int | None, modality: str) -> AnyLoaded:
@@ -120,7 +137,7 @@ class ModelHost:
         with self._swap:
             model, _ = self.registry.get(name)
             if model.modality != modality:
-                raise _wrong_kind(name, modality)
+                raise _wrong_kind(name, model.modality, modality)
             wanted = version or model.active
             if wanted is None:
                 raise Conflict(f"no version of {name!r} is active; choose one with PUT /models/{name}/active")
@@ -234,7 +251,9 @@ class ModelHost:
             self.problems.pop(name, None)
 
 
-def _wrong_kind(name: str, wanted: str) -> Invalid:
+def _wrong_kind(name: str, has: str, wanted: str) -> ServiceError:
+    if has == "number":
+        return Conflict(f"the model {name!r} draws single numbers; POST /generate shows how they are spread")
     does = {"text": "draws pictures; it predicts no words", "image": "predicts words; it draws no pictures"}[wanted]
     return Invalid(f"the model {name!r} {does}", pointer="/model")
 
@@ -244,9 +263,11 @@ def _predict(loaded: Loaded[NextWord], queries: list[Query]) -> list[Answer]:
 
 
 def _draw(loaded: Loaded[Sampler], draws: list[Draw]) -> list[Drawn]:
-    sampler, out = loaded.predictor, []
-    for draw in draws:
-        pictures = [sampler.draw(seed, draw.truncation) for seed in draw.seeds]
-        scores = [sampler.realness(picture) if draw.with_realness else None for picture in pictures]
-        out.append([(to_pixels(picture), score) for picture, score in zip(pictures, scores, strict=True)])
-    return out
+    return [[_picture(loaded.predictor, latent, draw) for latent in draw.latents] for draw in draws]
+
+
+def _picture(sampler: Sampler, latent: Latent, draw: Draw) -> Picture:
+    label = sampler.label_of(latent, draw.label)
+    pixels = to_pixels(sampler.draw(latent, draw.truncation, label))
+    realness = sampler.realness(from_pixels(pixels), label) if draw.with_realness else None
+    return Picture(latent, pixels, None if label is None else sampler.labels[label], realness)

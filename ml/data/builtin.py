@@ -18,6 +18,7 @@ from filelock import FileLock
 from PIL import Image, ImageDraw, ImageFont
 
 from ml.data import faces, preview, store
+from ml.data.numbers import Mixture, Peak
 from ml.data.store import DatasetError, DatasetInfo, Modality
 
 LECTURE_SENTENCES = (
@@ -30,6 +31,12 @@ LECTURE_SENTENCES = (
 )
 FACES = 4000
 PICTURE_SIZE = 64  # faces and emoji; a model may ask for them smaller
+NUMBERS = 50_000
+DENSITIES = {
+    "gaussian": Mixture(peaks=(Peak(mean=4, deviation=0.5),)),
+    "two-peaks": Mixture(peaks=(Peak(mean=-2, deviation=0.5), Peak(mean=2, deviation=0.5))),
+    "three-peaks": Mixture(peaks=tuple(Peak(mean=mean, deviation=0.15) for mean in (-2, 0, 2))),
+}
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,7 @@ class Builtin:
             modality=self.modality,
             licence=self.licence,
             attribution=self.attribution,
+            density=DENSITIES.get(self.name),
         )
 
 
@@ -98,6 +106,10 @@ def _mnist(into: Path, info: DatasetInfo) -> DatasetInfo:
     images, labels = rows[:, :-1].astype(np.uint8).reshape(-1, 28, 28, 1), rows[:, -1]
     digits = info.model_copy(update={"classes": [str(digit) for digit in range(10)]})
     return store.write_images(into, digits, images, labels)
+
+
+def _numbers(into: Path, info: DatasetInfo) -> DatasetInfo:
+    return store.write_numbers(into, info, DENSITIES[info.name].draw(NUMBERS, seed=20140610))
 
 
 def _faces(into: Path, info: DatasetInfo) -> DatasetInfo:
@@ -180,6 +192,14 @@ BUILTIN: dict[str, Builtin] = {
             "CC0-1.0",
             "Drawn from seeds by Inkling (ml/data/faces.py)",
             _faces,
+        ),
+        *(
+            Builtin(name, title, "number", "CC0-1.0", "Drawn from a seed by Inkling (ml/data/numbers.py)", _numbers)
+            for name, title in (
+                ("gaussian", f"{NUMBERS:,} numbers from N(4, 0.5), the lecture's one-dimensional GAN"),
+                ("two-peaks", f"{NUMBERS:,} numbers around -2 and 2"),
+                ("three-peaks", f"{NUMBERS:,} numbers in three narrow peaks: hard for a GAN"),
+            )
         ),
     )
 }

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from numpy.lib import format as npy
 
 from ml.data import store, text
+from ml.data.sources import Sources
 from ml.data.text import Ids, Vocabulary
 
 PARTS = ("train", "validation", "test")
@@ -67,6 +68,17 @@ def encode(source: Path, vocabulary: Vocabulary, into: Path) -> None:
         for lines, parts in _blocks(source):
             for number, file in enumerate(files):
                 file.append(encoder.encode(_joined(lines, parts == number)))
+
+
+def keep_lines(source: Path, path: Path) -> None:
+    """Write the training part's lines of `source` to `path`, unless they are too long to be kept."""
+    number = 0
+    with Sources(path) as kept:
+        for lines, parts in _blocks(source):
+            for line, part in zip(lines, parts.tolist(), strict=True):
+                number += 1
+                if part == 0:
+                    kept.add(number, line)
 
 
 def load(prepared: Path) -> tuple[Vocabulary, dict[str, Ids]]:

@@ -60,6 +60,10 @@ class Foreign(Unusable):
         self.missed = kind is not None and kinds.holds_pictures(kind)
 
 
+class TooManyPixels(Unusable):
+    """Its header says so; it was not decoded."""
+
+
 @dataclass(frozen=True)
 class Loose:
     """A picture that was sent by itself; the counterpart of an archive's Entry."""
@@ -106,7 +110,7 @@ def take_pictures(
     report = Report()
     with files.new_folder(into) as new:
         spool = new / "spool"
-        with spool.open("w+b") as file, _pillow(limits), ExitStack() as opened:
+        with spool.open("w+b") as file, pillow_within(limits), ExitStack() as opened:
             found = list(_find(sources, limits, opened))
             if len(found) > limits.files:
                 raise Rejected(f"there are more than {limits.files:,} files; send fewer at once", "too_large")
@@ -135,7 +139,7 @@ def _find(sources: Sequence[Source], limits: Limits, opened: ExitStack) -> Itera
 
 
 @contextmanager
-def _pillow(limits: Limits) -> Iterator[None]:
+def pillow_within(limits: Limits) -> Iterator[None]:
     """Have Pillow refuse, from a picture's header, what has too many pixels; its other warnings say nothing."""
     most, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, limits.picture_pixels
     try:
@@ -220,7 +224,7 @@ def small(data: bytes, limits: Limits) -> Pictures:
     except MemoryError:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise Unusable(f"has more than {limits.picture_pixels:,} pixels") from error
+        raise TooManyPixels(f"has more than {limits.picture_pixels:,} pixels") from error
     except Exception as error:  # Pillow raises whatever a decoder met: OSError, SyntaxError, struct.error, …
         raise Unusable("is damaged: it cannot be decoded to its end") from error
 

@@ -4,8 +4,9 @@
     text.txt       a text: UTF-8, one document a line
     images.npy     pictures: uint8 (N, H, W, C), C = 1 or 3
     labels.npy     class of each picture: int64 (N,), optional
+    numbers.npy    single numbers: float32 (N,)
     preview.json   what the page shows of a text (ml/data/preview.py)
-    preview.png    the same of pictures
+    preview.png    the same of pictures, or of numbers
 
 Must not know: where the folder came from, or which family will read it.
 """
@@ -20,10 +21,12 @@ import numpy.typing as npt
 from pydantic import BaseModel
 
 from ml import files
+from ml.data.numbers import Mixture
 
-Modality = Literal["text", "image"]
+Modality = Literal["text", "image", "number"]
 Pictures = npt.NDArray[np.uint8]  # (N, H, W, C)
 Labels = npt.NDArray[np.int64]  # (N,)
+Singles = npt.NDArray[np.float32]  # (N,)
 
 
 class DatasetInfo(BaseModel):
@@ -36,6 +39,7 @@ class DatasetInfo(BaseModel):
     attribution: str
     counts: dict[str, int] = {}
     classes: list[str] = []
+    density: Mixture | None = None  # what numbers were drawn from
     sha256: str = ""
 
 
@@ -83,6 +87,17 @@ def fill_images(
     return done
 
 
+def write_numbers(folder: Path, info: DatasetInfo, numbers: Singles) -> DatasetInfo:
+    """Write a data set of single numbers, float32 (N,); `info.density` says what they were drawn from."""
+    done = info.model_copy(
+        update={"counts": {"numbers": len(numbers)}, "sha256": hashlib.sha256(numbers.tobytes()).hexdigest()}
+    )
+    with files.new_folder(folder) as new:
+        np.save(new / "numbers.npy", numbers)
+        files.write_json(new / "dataset.json", done.model_dump())
+    return done
+
+
 def read_info(folder: Path) -> DatasetInfo:
     """Read a data set's description. Raises DatasetError when the folder holds none."""
     try:
@@ -110,3 +125,12 @@ def read_images(folder: Path) -> tuple[Pictures, Labels | None]:
     images: Pictures = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
     path = folder / "labels.npy"
     return images, np.load(path, allow_pickle=False) if path.exists() else None
+
+
+def read_numbers(folder: Path) -> tuple[Singles, Mixture]:
+    """The numbers, and what they were drawn from. Raises DatasetError for a data set that does not say that."""
+    density = read_info(folder).density
+    if density is None:
+        raise DatasetError(f"{folder} does not say what its numbers were drawn from; dataset.json must have a density")
+    numbers: Singles = np.load(folder / "numbers.npy", allow_pickle=False)
+    return numbers, density

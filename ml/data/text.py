@@ -20,19 +20,24 @@ from ml import files
 
 Ids = npt.NDArray[np.int32]  # (N,)
 
-_LETTERS = r"[\p{L}\p{M}\p{N}_]"
-# A word may hold apostrophes, hyphens and joiners between letters; anything else visible is one grapheme, so a
-# family emoji or a flag stays whole.
-_WORD = rf"{_LETTERS}+(?:['’\-\u200c\u200d]{_LETTERS}+)*"
+_LETTERS = r"[\p{L}\p{M}\p{N}]"
+# A word may hold apostrophes, hyphens (hidden ones too), underscores, Hebrew's and Catalan's marks and joiners between
+# letters; anything else visible is one grapheme, so a family emoji or a flag stays whole.
+_HIDDEN = "\u00ad"  # marks where a word may be broken at the end of a line
+_WORD = rf"{_LETTERS}+(?:['’_\-\u2010\u2011{_HIDDEN}\u05f3\u05f4·\u200c\u200d]{_LETTERS}+)*"
 _TOKEN = regex.compile(rf"{_WORD}|(?![\s\p{{C}}])\X")
-_LAST_WORD = regex.compile(rf"(?r){_WORD}\Z")  # searched from the end: forwards, a long word costs its square
-_SAYS_SOMETHING = regex.compile(r"[\p{L}\p{N}\p{Extended_Pictographic}]")
+# Searched from the end: forwards, a long word costs its square. A joiner is typed before the letter that it joins.
+_LAST_WORD = regex.compile(rf"(?r){_WORD}[\u200c\u200d]?\Z")
+_SAYS_SOMETHING = regex.compile(r"[\p{L}\p{N}\p{Extended_Pictographic}\p{Regional_Indicator}]")
+_BROKEN = regex.compile(r"[\p{M}\u200c\u200d]")  # nothing that a person would suggest begins with it
+_ONE_FORM = str.maketrans({"’": "'", "ʼ": "'", "\u2010": "-", "\u2011": "-", _HIDDEN: None, "\ufe0f": None})
 _SENTENCE_END = frozenset(".!?")
 _MARKS = frozenset(".,;:!?)")
 
 UNK, EOS = "<unk>", "<eos>"
 NO_TARGET = -100
 HELD_OUT_LINES = 5_000  # of each held-out part at most: enough to measure by, and soon read
+HELD_OUT_TOGETHER = 50  # neighbours at most
 
 # A token never reaches over white space, so a text is cut there first, which is quick, and each different piece is
 # looked at once. A line's end is a piece of its own, one that no text holds.
@@ -43,21 +48,30 @@ _MOST_WORDS = 1_000_000  # different words counted: about 200 MB
 
 
 def key(token: str) -> str:
-    """The form under which a token is looked up: NFC, a straight apostrophe, lower case."""
+    """The form under which a token is looked up: NFC, a straight apostrophe, a plain hyphen, lower case.
+
+    An emoji's wish to be drawn in colour is dropped.
+    """
     if token.isascii():
         return token.lower()
-    return unicodedata.normalize("NFC", token.replace("’", "'")).lower()
+    return unicodedata.normalize("NFC", (token.translate(_ONE_FORM) or token).lower())
+
+
+def composed(text: str) -> str:
+    """Text in the form in which its tokens are kept: NFC, without hidden hyphens."""
+    text = unicodedata.normalize("NFC", text)
+    return text.replace(_HIDDEN, "") if _HIDDEN in text else text
 
 
 def tokenize(text: str) -> list[str]:
     """Split text into words, numbers and single graphemes of punctuation or emoji; white space and controls go."""
-    tokens: list[str] = _TOKEN.findall(unicodedata.normalize("NFC", text))
+    tokens: list[str] = _TOKEN.findall(composed(text))
     return tokens
 
 
 def is_word(token: str) -> bool:
-    """Whether a token is something one would suggest: a word, a number or an emoji, not punctuation."""
-    return _SAYS_SOMETHING.search(token) is not None and token not in (UNK, EOS)
+    """Whether a token is something one would suggest: a word, a number or an emoji, not punctuation, nothing broken."""
+    return _SAYS_SOMETHING.search(token) is not None and token not in (UNK, EOS) and _BROKEN.match(token) is None
 
 
 def last_word(text: str) -> tuple[str, int] | None:
@@ -71,12 +85,14 @@ class Vocabulary:
     """The words of a model. Ids are positions in `words`; `shown` holds the form in which a person writes each.
 
     `unk` and `eos` are the ids of the unknown word and of the end of a line, or None (the lecture's model has neither).
+    `capitals` says whether the text begins its sentences with capitals; None where nobody looked.
     """
 
     words: tuple[str, ...]
     shown: tuple[str, ...]
     unk: int | None = None
     eos: int | None = None
+    capitals: bool | None = None
 
     def __len__(self) -> int:
         return len(self.words)
@@ -96,13 +112,17 @@ class Vocabulary:
         return [i for i in found if i is not None]
 
     def save(self, path: Path) -> None:
-        value = {"words": self.words, "shown": self.shown, "unk": self.unk, "eos": self.eos}
+        value = {name: getattr(self, name) for name in ("words", "shown", "unk", "eos", "capitals")}
         files.write_bytes(path, json.dumps(value, ensure_ascii=False).encode())
 
     @classmethod
     def load(cls, path: Path) -> "Vocabulary":
+        """Read what `save` wrote. Raises OSError, KeyError, TypeError, ValueError where that is not what it holds."""
         value = json.loads(path.read_bytes())
-        return cls(tuple(value["words"]), tuple(value["shown"]), value["unk"], value["eos"])
+        words, shown = tuple(value["words"]), tuple(value["shown"])
+        if len(words) != len(shown) or not all(isinstance(word, str) for word in (*words, *shown)):
+            raise ValueError("it has no form to show for each word")
+        return cls(words, shown, value["unk"], value["eos"], value.get("capitals"))
 
 
 def _pieces(block: str) -> list[str]:
@@ -135,6 +155,7 @@ class WordCounts:
         self._forms: Counter[str] = Counter()  # tokens as written, away from the start of a sentence
         self._pieces: Counter[str] = Counter()
         self._starts: Counter[str] = Counter()  # of the pieces, those that start a sentence
+        self._capitals = 0  # sentences that begin with a capital, less those that begin with a small letter
 
     def add(self, block: str) -> int:
         """Count a block of whole lines, each with its "\\n". Returns how many words it has, by white space."""
@@ -150,7 +171,8 @@ class WordCounts:
         """The words said at least `min_count` times, the most frequent first, with `<unk>` and `<eos>`."""
         self._fold()
         kept = [word for word, count in self._words.most_common(max_words) if count >= min_count]
-        return Vocabulary((UNK, EOS, *kept), (UNK, EOS, *self._shown(kept)), unk=0, eos=1)
+        capitals = self._capitals > 0
+        return Vocabulary((UNK, EOS, *kept), (UNK, EOS, *self._shown(kept)), unk=0, eos=1, capitals=capitals)
 
     def common(self, most: int) -> list[tuple[str, int]]:
         """The most common words, no punctuation, as they are shown, with their counts."""
@@ -183,6 +205,9 @@ class WordCounts:
                 if inside:
                     self._forms[token] += inside
                 inside = 0 if token in _SENTENCE_END else count
+        for piece, count in self._starts.items():
+            letter = next(filter(str.isalpha, piece), "")
+            self._capitals += count * (letter.isupper() - letter.islower())
         self._pieces, self._starts = Counter(), Counter()
         if len(self._words) > self.most:
             self.forgot = True
@@ -217,25 +242,28 @@ def plain_vocabulary(lines: Iterable[str]) -> Vocabulary:
 def split_lines(count: int, share: float = 0.05, least: int = 20) -> npt.NDArray[np.uint8]:
     """Which part each line belongs to: 0 training, 1 validation, 2 test: uint8 (count,), the same for the same count.
 
-    Each held-out part gets `share` of the lines, spread over the text, at most HELD_OUT_LINES. A text of fewer than
-    `least` lines is too short to hold any out: all of it is for training.
+    Each held-out part gets about `share` of the lines, at most HELD_OUT_LINES, spread over the text: single lines of a
+    short one, neighbours together in a longer one, since what is predicted follows what was just said. A text of fewer
+    than `least` lines is too short to hold any out: all of it is for training.
     """
     parts = np.zeros(count, np.uint8)
     if count < least:
         return parts
     random = np.random.RandomState(20140610)  # fixed: versions stay comparable whatever their seed
-    part = max(1, round(count * share))
-    if part <= HELD_OUT_LINES:
+    part = max(1, min(HELD_OUT_LINES, round(count * share)))
+    together = min(HELD_OUT_TOGETHER, part // 20)
+    if together < 2:
         order = random.permutation(count)
         parts[order[:part]], parts[order[part : 2 * part]] = 1, 2
         return parts
-    # A long text: two different lines out of each of HELD_OUT_LINES equal stretches, with no list of all lines.
-    edges = np.linspace(0, count, HELD_OUT_LINES + 1).astype(np.int64)
-    widths = np.diff(edges)
-    first = (random.random_sample(HELD_OUT_LINES) * widths).astype(np.int64)
-    apart = 1 + (random.random_sample(HELD_OUT_LINES) * (widths - 1)).astype(np.int64)
-    parts[edges[:-1] + first] = 1
-    parts[edges[:-1] + (first + apart) % widths] = 2
+    # Two different blocks out of each of equal stretches, with no list of all lines.
+    edges = np.linspace(0, count, round(part / together) + 1).astype(np.int64)
+    slots = np.diff(edges) // together
+    first = (random.random_sample(len(slots)) * slots).astype(np.int64)
+    apart = 1 + (random.random_sample(len(slots)) * (slots - 1)).astype(np.int64)
+    for number, slot in ((1, first), (2, (first + apart) % slots)):
+        start = edges[:-1] + slot * together
+        parts[(start[:, None] + np.arange(together)).ravel()] = number
     return parts
 
 

@@ -36,6 +36,7 @@ class State:
     step: int = 0  # updates in all
     progress: float = 0.0  # share of the budget used: schedules follow it
     losses: dict[str, Tensor] = field(default_factory=dict)  # of the last step, 0-d
+    fitted: Any = None  # what `Family.finish` added to the finished weights; in no checkpoint
 
     def tree(self) -> dict[str, Any]:
         return {
@@ -133,6 +134,9 @@ class Family(ABC, Generic[C, D]):
     @abstractmethod
     def evaluate(self, state: State, config: C, data: D, split: Split) -> dict[str, float]:
         """Metrics by their names in the API. Leaves the state, random generators included, as it was."""
+
+    def finish(self, state: State, config: C, data: D) -> None:
+        """Fit to the finished weights, on the validation part, what else answers; keep it in `state.fitted`."""
 
     @abstractmethod
     def preview(self, state: State, config: C, data: D) -> Preview:

@@ -56,6 +56,7 @@ class FamilySpec(Generic[C]):
     architecture: tuple[str, ...]  # config fields that give the weights their shapes and meaning
     resolve: Callable[[C, DatasetInfo], C]
     implementation: str  # "module:Class", imported by ml.train alone
+    evaluates_at_start: bool = False  # before the first update too: the beginning is worth seeing
     fine_tuning_rate: float = 1.0  # share of the usual learning rate at which a base is not forgotten
 
     def config(self, preset: str, overrides: Mapping[str, Any]) -> C:

@@ -1,6 +1,7 @@
-"""Pictures from a published image model: seeds in, pixels out. Knows neither HTTP nor torch."""
+"""Pictures from a published image model: latents in, pixels out. Knows neither HTTP nor torch."""
 
 import io
+import math
 import struct
 import zlib
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from isal import isal_zlib
 from ml import artifact
 from ml.artifact import ArtifactError, Manifest
 from ml.data.images import to_image
-from ml.latents import latent
+from ml.latents import Latent, Seed, truncated
 from ml.serve.session import open_session
 
 Pixels = npt.NDArray[np.uint8]  # (H, W, C)
@@ -29,34 +30,69 @@ class Sampler:
         try:
             self.latent_size = int(manifest.serving["latent"])
             self.labels = list(manifest.serving["labels"])
+            calibration = manifest.serving.get("calibration", {"scale": 1, "offset": 0})  # older versions have none
+            self._scale, self._offset = float(calibration["scale"]), float(calibration["offset"])
+            if not math.isfinite(self._scale + self._offset):
+                raise ValueError("the calibration is not finite")
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"the manifest does not say how to draw: {error}") from error
         self.manifest = manifest
         self._generator = open_session(folder / "generator.onnx")
         self._discriminator = open_session(folder / "discriminator.onnx")
+        shapes = {given.name: given.shape for given in self._discriminator.get_inputs()}
+        try:
+            _, self.channels, self.size, _ = map(int, shapes["picture"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtifactError(f"discriminator.onnx does not say what pictures it takes: {shapes}") from error
 
     @classmethod
     def open(cls, folder: Path) -> "Sampler":
         """Verify the folder's hashes, then load it."""
         return cls(folder, artifact.verify(folder))
 
-    def draw(self, seed: int, truncation: float = 1.0) -> npt.NDArray[np.float32]:
-        """The picture of a seed, float (1, C, S, S) in [-1, 1]. Always one a run: nothing beside it changes a bit."""
-        z = latent(seed, self.latent_size, truncation)[None]
-        (picture,) = self._generator.run(None, {"z": z})
+    def draw(self, point: Latent | int, truncation: float = 1.0, label: int | None = None) -> npt.NDArray[np.float32]:
+        """The picture of a latent or a seed, float (1, C, S, S) in [-1, 1], of the class `label` if there are any.
+
+        Always one a run: nothing beside it changes a bit. Without a label the latent decides.
+        """
+        point = Seed(point) if isinstance(point, int) else point
+        z = truncated(point.z(self.latent_size), truncation)[None]
+        (picture,) = self._generator.run(None, {"z": z} | self._label(self.label_of(point, label)))
         out: npt.NDArray[np.float32] = picture
         return out
 
-    def realness(self, picture: npt.NDArray[np.float32]) -> float:
-        """The discriminator's probability that a picture (1, C, S, S) is a real one."""
-        (logit,) = self._discriminator.run(None, {"picture": picture})
-        return float(1 / (1 + np.exp(-np.clip(logit[0], -60, 60))))
+    def label_of(self, point: Latent, label: int | None = None) -> int | None:
+        """The class that a picture is drawn of: `label`, or the latent's own; None where there are no classes."""
+        if not self.labels:
+            return None
+        return point.label(len(self.labels)) if label is None else label
+
+    def realness(self, picture: npt.NDArray[np.float32], label: int | None = 0) -> float:
+        """The discriminator's probability that a picture (1, C, S, S) is a real one, of the class `label`.
+
+        Calibrated when the version was made (ml/calibration.py): at 0.5 it cannot tell.
+        """
+        (logit,) = self._discriminator.run(None, {"picture": picture} | self._label(label))
+        return float(1 / (1 + np.exp(-np.clip(self._scale * logit[0] + self._offset, -60, 60))))
+
+    def realness_of_any(self, picture: npt.NDArray[np.float32]) -> tuple[float, int | None]:
+        """The realness of a picture whose class nobody knows: of the class that it suits best, which comes along."""
+        labels = range(len(self.labels)) if self.labels else [None]
+        return max((self.realness(picture, label), label) for label in labels)  # only one of them is ever None
+
+    def _label(self, label: int | None) -> dict[str, npt.NDArray[np.int64]]:
+        return {"label": np.array([label or 0], np.int64)} if self.labels else {}
 
 
 def to_pixels(picture: npt.NDArray[np.float32]) -> Pixels:
     """(1, C, S, S) in [-1, 1] -> uint8 (S, S, C)."""
     scaled = np.clip(np.rint((picture[0] + 1) * 127.5), 0, 255).astype(np.uint8)
     return np.ascontiguousarray(scaled.transpose(1, 2, 0))
+
+
+def from_pixels(pixels: Pixels) -> npt.NDArray[np.float32]:
+    """uint8 (S, S, C) -> (1, C, S, S) in [-1, 1]: what a network sees of a picture that was handed out."""
+    return pixels.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(127.5) - np.float32(1)
 
 
 def enlarge(pixels: Pixels, scale: int) -> Pixels:

@@ -8,11 +8,14 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from safetensors import SafetensorError
 
 from ml import artifact
 from ml.artifact import ArtifactError, Manifest
-from ml.data import text
+from ml.data import sources, text
 from ml.data.text import Vocabulary
+from ml.mixture import NGRAM, PARTS, SOURCES, WINDOW, Blend, Mixture, Part
+from ml.ngram import NGram
 from ml.serve.session import open_session
 
 Probabilities = npt.NDArray[np.float32]  # (V,)
@@ -22,7 +25,11 @@ TAIL = 4_000  # characters of a text that are looked at; more never fit into a m
 
 @dataclass(frozen=True)
 class Query:
-    """What is asked of a model. `seed` None with a temperature means: differently every time."""
+    """What is asked of a model. `seed` None with a temperature means: differently every time.
+
+    `context` is more of the caller's own words, from before the text; `parts` says which parts may answer; `explain`
+    asks where each suggestion comes from.
+    """
 
     text: str
     top_k: int = 5
@@ -31,6 +38,19 @@ class Query:
     temperature: float = 0.0
     seed: int | None = None
     blocklist: Sequence[str] = ()
+    context: str = ""
+    parts: Sequence[Part] = PARTS
+    explain: bool = False
+
+
+@dataclass(frozen=True)
+class Why:
+    """Where a suggestion comes from: how much of its probability each part gave, and the longest run of words with it
+    that the text has (in the form of `text.key`; None is a word the vocabulary does not have)."""
+
+    shares: dict[Part, float]
+    words: tuple[str | None, ...]
+    first: bool = False  # the run starts a line
 
 
 @dataclass(frozen=True)
@@ -39,6 +59,7 @@ class Suggestion:
     probability: float
     kind: Literal["next", "completion"]
     replace_from: int  # index in the text, in code points
+    why: Why | None = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +74,8 @@ class _Work:
     """A query on its way: contexts as ids, and which words may be said."""
 
     query: Query
-    context: list[int]  # before the half-typed word, or everything
+    earlier: list[int]  # the caller's words from before the text
+    before: list[int]  # the text before the half-typed word, or everything
     whole: list[int]  # everything, the half-typed word taken as complete
     partial: tuple[str, int] | None
     fitting: npt.NDArray[np.int64]  # ids that the half-typed word may become
@@ -76,6 +98,10 @@ class NextWord:
             raise ArtifactError(f"the vocabulary cannot be read: {error}") from error
         self.manifest = manifest
         self._session = open_session(folder / "next_word.onnx")
+        # The hidden state to start from: h and c, (layers, 1, H). Versions of before 0.4 have none to give.
+        self._hidden = {name: np.zeros(shape, np.float32) for name, shape in self._hidden_shapes().items()}
+        self.mixture = self._load_mixture(folder)
+        self._sources = folder / SOURCES
         words = self.vocabulary.words
         order = sorted((word, i) for i, word in enumerate(words) if self.vocabulary.is_suggestion[i])
         self._sorted_words = [word for word, _ in order]
@@ -87,13 +113,17 @@ class NextWord:
         return cls(folder, artifact.verify(folder))
 
     def probabilities(self, contexts: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
-        """What may follow each context of ids: (N, V), each row summing to 1. An empty context starts a sentence."""
+        """What the LSTM says may follow each context of ids: (N, V), each row summing to 1.
+
+        An empty context starts a sentence.
+        """
         rows = [[*([self.start] if len(context) < self.most else []), *context][-self.most :] for context in contexts]
         lengths = np.array([len(row) for row in rows], dtype=np.int64)
         ids = np.full((len(rows), int(lengths.max())), self.start, dtype=np.int64)
         for row, at in zip(rows, ids, strict=True):
             at[: len(row)] = row  # padded on the right, which an LSTM read up to `lengths` never sees
-        (logits,) = self._session.run(None, {"ids": ids, "lengths": lengths})
+        hidden = {name: np.repeat(zeros, len(rows), 1) for name, zeros in self._hidden.items()}
+        logits = self._session.run(["logits"], {"ids": ids, "lengths": lengths, **hidden})[0]
         exp = np.exp(logits - logits.max(1, keepdims=True))
         out: npt.NDArray[np.float32] = exp / exp.sum(1, keepdims=True)
         return out
@@ -103,13 +133,59 @@ class NextWord:
         if not queries:
             return []
         work = [self._read(query) for query in queries]
-        first = self.probabilities([w.context for w in work])
+        first = self._blends(work, [w.before for w in work])
         short = [i for i, w in enumerate(work) if w.partial and len(w.fitting) < w.query.top_k]
-        rest = dict(zip(short, self.probabilities([work[i].whole for i in short]), strict=True)) if short else {}
+        rest = dict(zip(short, self._blends([work[i] for i in short], [work[i].whole for i in short]), strict=True))
         for i, w in enumerate(work):
             self._suggest(w, first[i], rest.get(i, first[i]))
-        self._continue(work, first, rest)
+        self._continue(work, first)
         return [Answer(w.found, " ".join(self.vocabulary.shown[i] for i in w.said), w.unknown) for w in work]
+
+    def sources(self, why: Why, most: int = 3) -> list[tuple[int, str]]:
+        """Lines of the training text that hold the suggestion's run of words, with their numbers in the data set."""
+        return sources.find(self._sources, why.words, why.first, most) if self._sources.exists() else []
+
+    def _hidden_shapes(self) -> dict[str, tuple[int, int, int]]:
+        shapes = {wanted.name: wanted.shape for wanted in self._session.get_inputs()}
+        return {name: (shapes[name][0], 1, shapes[name][2]) for name in ("h", "c") if name in shapes}
+
+    def _load_mixture(self, folder: Path) -> Mixture | None:
+        """What answers beside the LSTM; None for the lecture's model and for versions of before 0.4."""
+        said = self.manifest.serving.get("mixture")
+        if said is None:
+            return None
+        try:
+            ngram = NGram.load(folder / NGRAM)
+            return Mixture(ngram, self.vocabulary.is_suggestion, np.array(said["weights"], dtype=np.float64))
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise ArtifactError(f"the n-gram cannot be used: {error}") from error
+
+    def _blends(self, work: Sequence[_Work], texts: Sequence[list[int]]) -> list[Blend]:
+        """What may follow each text: one forward pass of the LSTM, the other parts one by one."""
+        if not work:
+            return []
+        rows = self.probabilities(texts)
+        return [self._blend(w, row, ids) for w, row, ids in zip(work, rows, texts, strict=True)]
+
+    def _blend(self, work: _Work, row: Probabilities, ids: list[int]) -> Blend:
+        if self.mixture is None or tuple(work.query.parts) == ("lstm",):
+            return Blend(row, (("lstm", 1.0, row),))
+        return self.mixture.blend(row, self._history(work, ids), work.query.parts)
+
+    def _history(self, work: _Work, ids: list[int]) -> list[int]:
+        """The caller's words and the text, as the training part's lines follow each other."""
+        end = [] if self.vocabulary.eos is None else [self.vocabulary.eos]
+        return [*end, *work.earlier, *(end if work.earlier else []), *ids][-WINDOW:]
+
+    def _ids(self, said: str) -> list[int]:
+        """A text as ids, with <eos> between its lines, as the training part has it."""
+        eos = self.vocabulary.eos
+        if eos is None:
+            return self.vocabulary.encode(text.tokenize(said))
+        ids: list[int] = []
+        for line in said.split("\n"):
+            ids += [*([eos] if ids and ids[-1] != eos else []), *self.vocabulary.encode(text.tokenize(line))]
+        return ids
 
     def _read(self, query: Query) -> _Work:
         cut = max(0, len(query.text) - TAIL)
@@ -118,8 +194,7 @@ class NextWord:
         if partial is not None and query.complete_partial is not True:
             known = text.key(partial[0]) in self.vocabulary.ids
             partial = None if query.complete_partial is False or known else partial
-        tokens = text.tokenize(tail)[-self.most :]
-        whole = self.vocabulary.encode(tokens)
+        whole = self._ids(tail)
         blocked = {text.key(word) for word in query.blocklist}
         allowed = self.vocabulary.is_suggestion.copy()
         allowed[[i for word, i in self.vocabulary.ids.items() if word in blocked]] = False
@@ -128,40 +203,57 @@ class NextWord:
             fitting = self._starting_with(text.key(partial[0]))
             fitting = fitting[allowed[fitting]]
             partial = (partial[0], partial[1] + cut) if len(fitting) else None
-        before = text.tokenize(query.text[cut : partial[1]])[-self.most :] if partial else tokens
-        context = self.vocabulary.encode(before)
-        unknown = [t for t in before if text.is_word(t) and text.key(t) not in self.vocabulary.ids]
-        return _Work(query, context, whole, partial, fitting, allowed, list(dict.fromkeys(unknown)))
+        typed = query.text[cut : partial[1]] if partial else tail
+        before = self._ids(typed) if partial else whole
+        tokens = text.tokenize(typed)[-self.most :]
+        unknown = [t for t in tokens if text.is_word(t) and text.key(t) not in self.vocabulary.ids]
+        earlier = self._ids(query.context[-TAIL:])
+        return _Work(query, earlier, before, whole, partial, fitting, allowed, list(dict.fromkeys(unknown)))
 
     def _starting_with(self, prefix: str) -> npt.NDArray[np.int64]:
         low = bisect_left(self._sorted_words, prefix)
         high = bisect_left(self._sorted_words, prefix + "\U0010ffff")
         return self._sorted_ids[low:high]
 
-    def _suggest(self, work: _Work, first: Probabilities, rest: Probabilities) -> None:
+    def _suggest(self, work: _Work, first: Blend, rest: Blend) -> None:
         query = work.query
         if work.partial is not None:
-            fitting = first[work.fitting]
+            fitting = first.row[work.fitting]
             share = fitting / max(float(fitting.sum()), 1e-30)
             order = np.argsort(-share, kind="stable")[: query.top_k]
-            at = work.partial[1]
-            work.found += [self._suggestion(work.fitting[i], share[i], "completion", at) for i in order]
-        masked = np.where(work.allowed, rest, -1.0)
+            for i in order:
+                why = self._why(work, first, work.before, int(work.fitting[i]))
+                work.found.append(self._suggestion(work.fitting[i], share[i], "completion", work.partial[1], why))
+        masked = np.where(work.allowed, rest.row, -1.0)
         wanted = min(query.top_k - len(work.found), int(work.allowed.sum()))
         if wanted > 0:
             top = np.argpartition(-masked, wanted - 1)[:wanted]
             for i in top[np.argsort(-masked[top], kind="stable")]:
-                work.found.append(self._suggestion(i, rest[i], "next", len(query.text)))
+                why = self._why(work, rest, work.whole, int(i))
+                work.found.append(self._suggestion(i, rest.row[i], "next", len(query.text), why))
 
     def _suggestion(
-        self, word: int, probability: float, kind: Literal["next", "completion"], replace_from: int
+        self, word: int, probability: float, kind: Literal["next", "completion"], replace_from: int, why: Why | None
     ) -> Suggestion:
-        return Suggestion(self.vocabulary.shown[word], float(probability), kind, replace_from)
+        return Suggestion(self.vocabulary.shown[word], float(probability), kind, replace_from, why)
 
-    def _continue(self, work: list[_Work], first: npt.NDArray[np.float32], rest: dict[int, Probabilities]) -> None:
+    def _why(self, work: _Work, blend: Blend, ids: list[int], word: int) -> Why | None:
+        if not work.query.explain:
+            return None
+        if self.mixture is None:
+            return Why(blend.shares(word), ())
+        history = self._history(work, ids)
+        met = self.mixture.ngram.met(history[-self.mixture.ngram.longest :], word)
+        run = [*history[len(history) - met :], word]
+        ends = [i for i, each in enumerate(run) if each == self.vocabulary.eos]
+        run = run[ends[-1] + 1 :] if ends else run
+        words = tuple(None if i == self.vocabulary.unk else self.vocabulary.words[i] for i in run)
+        return Why(blend.shares(word), words, bool(ends))
+
+    def _continue(self, work: list[_Work], first: list[Blend]) -> None:
         """Say `words` words each, the first of them in place of a half-typed one."""
         chance = [np.random.default_rng(w.query.seed) for w in work]
-        current = dict(enumerate(first))
+        current = {i: blend.row for i, blend in enumerate(first)}
         turn = 0
         while current:
             for i, row in current.items():
@@ -174,8 +266,8 @@ class NextWord:
                     w.said.append(_choose(np.where(may, np.maximum(row, LEAST), 0), w.query.temperature, chance[i]))
             turn += 1
             more = [i for i in current if turn < work[i].query.words and len(work[i].said) == turn]
-            contexts = [(work[i].context + work[i].said)[-self.most :] for i in more]
-            current = dict(zip(more, self.probabilities(contexts), strict=True)) if more else {}
+            blends = self._blends([work[i] for i in more], [work[i].before + work[i].said for i in more])
+            current = {i: blend.row for i, blend in zip(more, blends, strict=True)}
 
 
 def _choose(weights: Probabilities, temperature: float, chance: np.random.Generator) -> int:

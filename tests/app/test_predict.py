@@ -1,6 +1,7 @@
 """POST /predict-next-word."""
 
 import json
+from pathlib import Path
 
 import httpx
 import pytest
@@ -177,3 +178,32 @@ async def test_lecture_model_answers_as_the_lecture(client: httpx.AsyncClient, a
     everything = await ask(client, "i like", model="lecture", top_k=50)
     assert len(everything["predictions"]) == 9
     assert sum(p["probability"] for p in everything["predictions"]) == pytest.approx(1, abs=1e-5)
+
+
+# -- parts, context and reasons --------------------------------------------------------------------------------------
+
+
+async def test_why_a_word_and_which_lines_it_comes_from(client: httpx.AsyncClient) -> None:
+    body = {"text": "in the beginning ", "explain": True, "top_k": 3}
+    answer = (await client.post(ROUTE, json=body)).json()
+    for found in answer["predictions"]:
+        assert sum(found["why"]["parts"].values()) == pytest.approx(1)
+    plain = (await client.post(ROUTE, json={"text": "in the beginning "})).json()
+    assert all("why" not in found for found in plain["predictions"])
+
+
+async def test_a_part_that_a_model_does_not_have_is_refused(
+    client: httpx.AsyncClient, app: FastAPI, lecture_version: Path
+) -> None:
+    app.state.registry.register(lecture_version, "mine", "never")
+    body = {"text": "i like ", "model": "mine", "parts": ["ngram", "cache"]}
+    refused = await client.post(ROUTE, json=body)
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["pointer"] == "/parts"
+    assert "LSTM alone" in refused.json()["detail"]
+
+
+@pytest.mark.parametrize("parts", [[], ["markov"]])
+async def test_parts_are_named(client: httpx.AsyncClient, parts: list[str]) -> None:
+    refused = await client.post(ROUTE, json={"text": "in", "parts": parts})
+    assert refused.status_code == 422

@@ -27,6 +27,9 @@ class LSTMConfig(BaseModel):
     dropout_hidden: float | None = Field(
         None, ge=0, lt=1, description="Dropout on the hidden state, between layers too"
     )
+    word_noise: float = Field(
+        0.0, ge=0, lt=1, description="Share of the words read that are replaced by others, drawn by their frequency"
+    )
     min_count: int | None = Field(None, ge=1, le=1000, description="Words said less often become <unk>")
     max_words: int = Field(30_000, ge=2, le=500_000, description="Most words in the vocabulary")
     batch_size: int | None = Field(None, ge=1, le=4096, description="Parallel streams of text")

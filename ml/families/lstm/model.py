@@ -1,6 +1,7 @@
 """The word-level LSTM: network, update, metrics and export."""
 
 import math
+import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +19,12 @@ from ml.data import corpus, store, text
 from ml.data.text import Vocabulary
 from ml.export import export_onnx
 from ml.families.base import Family, Preview, Split, State, TrainingError, load_weights, read_weights
+from ml.families.lstm import answering
 from ml.families.lstm.config import LSTMConfig
 from ml.families.lstm.tally import Tally
 from ml.families.lstm.warm_start import extend_vocabulary, extend_weights, fingerprint, read_vocabulary
 from ml.families.schedule import hold_then_decay
+from ml.mixture import NGRAM, SOURCES, Mixture
 
 Hidden = tuple[Tensor, Tensor]  # (h, c), each (layers, B, H)
 MOST_ONE_HOT_WORDS = 2_000
@@ -80,6 +83,11 @@ class WordLSTM(nn.Module):
             out = self.project(out)  # (B, T, E)
         return self.drop(out), hidden
 
+    def disturb(self, ids: Tensor, share: float) -> Tensor:
+        """Ids (B, T) with `share` of them replaced (Xie et al. 2017, arXiv:1703.02573): it smooths as n-grams are."""
+        other = torch.multinomial(self.noise, ids.numel(), replacement=True).view_as(ids)
+        return torch.where(torch.rand(ids.shape, device=ids.device) < share, other, ids)
+
     def logits(self, features: Tensor) -> Tensor:  # (…, E) -> (…, V)
         return F.linear(features, self.output_weight, self.bias)
 
@@ -106,12 +114,39 @@ class WordLSTM(nn.Module):
         return self.logits(features.gather(1, last).squeeze(1))
 
 
+class Step(nn.Module):
+    """What is exported: ids (B, T), lengths (B,), h and c (layers, B, H) -> logits (B, V), h and c behind the last id.
+
+    The new h and c are those of the rows that have no padding.
+    """
+
+    def __init__(self, model: WordLSTM) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: Tensor, lengths: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        features, (h, c) = self.model.features(ids, (h, c))
+        last = (lengths - 1).view(-1, 1, 1).expand(-1, 1, features.shape[2])
+        return self.model.logits(features.gather(1, last).squeeze(1)), h, c
+
+
+def export_step(model: WordLSTM, path: Path) -> None:
+    state = torch.zeros(model.lstm.num_layers, 2, model.lstm.hidden_size)
+    example = (torch.zeros(2, 3, dtype=torch.int64), torch.tensor([3, 2]), state, state)
+    axes = ({0: "batch", 1: "time"}, {0: "batch"}, {1: "batch"}, {1: "batch"})
+    outputs = {"logits": {0: "batch"}, "h_out": {1: "batch"}, "c_out": {1: "batch"}}
+    export_onnx(
+        Step(model).eval(), example, path, ["ids", "lengths", "h", "c"], list(outputs), [*axes, *outputs.values()]
+    )
+
+
 @dataclass(frozen=True)
 class TextData:
     """`splits` are token streams (N,), or, for windows, context and target side by side (N, context + 1)."""
 
     vocabulary: Vocabulary
     splits: dict[str, npt.NDArray[np.int32]]
+    sources: Path | None = None  # the lines of the training part, see ml.data.sources
 
     @property
     def counts(self) -> npt.NDArray[np.int64]:  # (V,)
@@ -139,13 +174,15 @@ class LSTMFamily(Family[LSTMConfig, TextData]):
                 f"{len(vocabulary):,}; leave one_hot out, or set max_words"
             )
         corpus.encode(source, vocabulary, into)
+        corpus.keep_lines(source, into / SOURCES)
         data = self.load(into)
         if config.by_line and len(data.splits["train"]) > MOST_BY_LINE:
             raise TrainingError(f"by_line is for texts of at most {MOST_BY_LINE:,} words, and this one has more")
         return data
 
     def load(self, prepared: Path) -> TextData:
-        return TextData(*corpus.load(prepared))
+        sources = prepared / SOURCES
+        return TextData(*corpus.load(prepared), sources if sources.exists() else None)
 
     def build(self, config: LSTMConfig, data: TextData, device: torch.device) -> State:
         model = WordLSTM(config, len(data.vocabulary)).to(device)
@@ -189,6 +226,8 @@ class LSTMFamily(Family[LSTMConfig, TextData]):
                 group["lr"] = config.learning_rate * hold_then_decay(state.progress, config.hold)
         model.train()
         x, y = (part.to(state.device) for part in batch)
+        if config.word_noise:
+            x = model.disturb(x, config.word_noise)
         if config.windows:
             loss = F.cross_entropy(model(x, torch.full((len(x),), x.shape[1], device=x.device)), y)
         elif config.by_line:
@@ -213,6 +252,8 @@ class LSTMFamily(Family[LSTMConfig, TextData]):
     @torch.no_grad()
     def evaluate(self, state: State, config: LSTMConfig, data: TextData, split: Split) -> dict[str, float]:
         model = _model(state).eval()
+        if isinstance(state.fitted, Mixture):
+            return answering.figures(model, state.fitted, config, data, split)
         if config.windows:
             x, y = next(iter(self.batches(data, config, 0, 0, 0)))
             logits = model(x.to(state.device), torch.full((len(x),), x.shape[1], device=state.device))
@@ -237,6 +278,11 @@ class LSTMFamily(Family[LSTMConfig, TextData]):
             features, hidden = model.features(torch.from_numpy(x_ids).to(state.device), hidden)
             tally.add(model.logits(features.flatten(0, 1)), torch.from_numpy(y_ids).flatten().to(state.device))
         return tally.figures()
+
+    def finish(self, state: State, config: LSTMConfig, data: TextData) -> None:
+        """Count the n-gram and weigh it against the network. The lecture's model answers alone."""
+        if not config.windows:
+            state.fitted = answering.fit(_model(state).eval(), config, data)
 
     @torch.no_grad()
     def preview(self, state: State, config: LSTMConfig, data: TextData) -> Preview:
@@ -269,6 +315,7 @@ class LSTMFamily(Family[LSTMConfig, TextData]):
         The most frequent words of a text are told by their number.
         """
         words = f"{len(data.vocabulary)} words{', line by line' if config.by_line else ''}"
+        words += "" if config.windows else ", with n-gram and cache"
         if data.vocabulary.unk is None or (np.diff(data.counts[2:]) <= 0).all():
             return words
         return f"{words}, {fingerprint(data.vocabulary)}"  # a base's
@@ -279,18 +326,16 @@ class LSTMFamily(Family[LSTMConfig, TextData]):
             {name: tensor.contiguous() for name, tensor in model.state_dict().items()}, into / "weights.safetensors"
         )
         data.vocabulary.save(into / "vocabulary.json")
-        example = (torch.zeros(2, 3, dtype=torch.int64), torch.tensor([3, 2]))
-        export_onnx(
-            model,
-            example,
-            into / "next_word.onnx",
-            ["ids", "lengths"],
-            ["logits"],
-            ({0: "batch", 1: "time"}, {0: "batch"}),
-        )
+        export_step(model, into / "next_word.onnx")
         # Where there is no <eos> to start from, the id behind the last word is the zero vector.
         start = data.vocabulary.eos if data.vocabulary.eos is not None else len(data.vocabulary)
-        return {"words": len(data.vocabulary), "context": config.context, "start": start}
+        serving: dict[str, Any] = {"words": len(data.vocabulary), "context": config.context, "start": start}
+        if isinstance(state.fitted, Mixture):
+            state.fitted.ngram.save(into / NGRAM)
+            serving["mixture"] = {"weights": state.fitted.weights.tolist()}
+            if data.sources is not None:
+                shutil.copyfile(data.sources, into / SOURCES)
+        return serving
 
 
 def _model(state: State) -> WordLSTM:

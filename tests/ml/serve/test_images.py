@@ -12,7 +12,9 @@ import pytest
 from PIL import Image
 
 from ml.artifact import ArtifactError
-from ml.serve.images import Sampler, encode, encode_png, enlarge, to_pixels
+from ml.latents import Seed, parse
+from ml.serve.images import Sampler, encode, encode_png, enlarge, from_pixels, to_pixels
+from tests.conditional import LABELS, write_conditional
 from tests.ml.tiny import Finished
 
 Finish = Callable[[str], Finished]
@@ -75,6 +77,56 @@ def test_the_tiny_models_pictures_look_like_its_discs(sampler: Sampler) -> None:
     assert pixels[:, 11:17, 11:17].mean() > pixels[:, :3].mean() + 50  # bright in the middle, dark at the rim
 
 
+def test_neighbours_and_children_are_drawn_by_their_addresses(sampler: Sampler) -> None:
+    for address in ("7~1@0.2", "7x12~3", "7_12@0.5"):
+        assert sampler.draw(parse(address)).tobytes() == sampler.draw(parse(address)).tobytes()
+        assert sampler.draw(parse(address)).tobytes() != sampler.draw(7).tobytes()
+    near = np.abs(sampler.draw(parse("7~1@0.01")) - sampler.draw(7)).mean()
+    far = np.mean([np.abs(sampler.draw(parse(f"7~{i}@1")) - sampler.draw(7)).mean() for i in range(1, 9)])
+    assert near < 0.3 * far
+
+
+# -- with labels, and calibrated -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def conditional(finished: Finish, tmp_path_factory: pytest.TempPathFactory) -> Sampler:
+    folder = tmp_path_factory.mktemp("conditional") / "version"
+    write_conditional(folder, finished("gan").run.artifact)
+    return Sampler.open(folder)
+
+
+def bright(picture: np.ndarray) -> int:
+    return int(picture[0, 0].reshape(12, 3, 4).mean((0, 2)).argmax())
+
+
+def test_a_label_is_drawn_when_asked_for_and_else_the_latent_chooses(conditional: Sampler) -> None:
+    assert conditional.labels == LABELS
+    assert (conditional.size, conditional.channels) == (12, 1)
+    assert [bright(conditional.draw(7, 1.0, label)) for label in range(3)] == [0, 1, 2]
+    own = [conditional.label_of(Seed(seed)) for seed in range(30)]
+    assert [bright(conditional.draw(seed)) for seed in range(30)] == own
+    assert set(own) == {0, 1, 2}
+
+
+def test_realness_is_calibrated_and_of_the_label(conditional: Sampler) -> None:
+    place = conditional.draw(7, 0.0, 1)
+    logit = float(np.where(np.arange(12) // 4 == 1, place[0, 0], -place[0, 0]).mean())
+    assert conditional.realness(place, 1) == pytest.approx(1 / (1 + np.exp(-(4 * logit - 1))), abs=1e-5)
+    assert conditional.realness(place, 1) > conditional.realness(place, 0)
+    assert conditional.realness_of_any(place) == (conditional.realness(place, 1), 1)
+
+
+def test_without_labels_and_calibration_it_is_the_discriminators_own_word(sampler: Sampler, finished: Finish) -> None:
+    picture = sampler.draw(7)
+    (logit,) = sampler._discriminator.run(None, {"picture": picture})
+    serving = sampler.manifest.serving.get("calibration", {"scale": 1, "offset": 0})
+    expected = 1 / (1 + np.exp(-(serving["scale"] * logit[0] + serving["offset"])))
+    assert sampler.realness(picture) == pytest.approx(expected)
+    assert sampler.realness_of_any(picture) == (sampler.realness(picture), None)
+    assert sampler.label_of(Seed(7)) is None
+
+
 # -- pixels ----------------------------------------------------------------------------------------------------------
 
 
@@ -89,6 +141,14 @@ def test_channels_end_up_last() -> None:
     assert pixels.shape == (2, 3, 3)
     assert (pixels == (0, 128, 255)).all()
     assert pixels.flags.c_contiguous
+
+
+def test_pixels_become_the_values_they_came_from() -> None:
+    pixels = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
+    values = from_pixels(pixels)
+    assert (values.shape, values.dtype) == ((1, 3, 16, 16), np.float32)
+    assert (values.min(), values.max()) == (-1, 1)
+    np.testing.assert_array_equal(to_pixels(values), pixels)
 
 
 def test_enlarging_makes_squares() -> None:
@@ -150,7 +210,16 @@ def test_a_text_model_draws_no_pictures(lecture_run: Finished) -> None:
 
 
 @pytest.mark.parametrize(
-    "serving", [{}, {"latent": 8}, {"latent": "many", "labels": []}, {"latent": 8, "labels": None}]
+    "serving",
+    [
+        {},
+        {"latent": 8},
+        {"latent": "many", "labels": []},
+        {"latent": 8, "labels": None},
+        {"latent": 8, "labels": [], "calibration": {"scale": 1}},
+        {"latent": 8, "labels": [], "calibration": {"scale": "inf", "offset": 0}},
+        {"latent": 8, "labels": [], "calibration": 3},
+    ],
 )
 def test_a_manifest_that_does_not_say_how_to_draw_is_refused(
     finished: Finish, tmp_path: Path, serving: dict[str, Any]
@@ -160,6 +229,13 @@ def test_a_manifest_that_does_not_say_how_to_draw_is_refused(
     path.write_text(json.dumps(json.loads(path.read_text()) | {"serving": serving}))
     with pytest.raises(ArtifactError, match="does not say how to draw"):
         Sampler.open(tmp_path / "version")
+
+
+def test_a_discriminator_that_takes_no_pictures_is_refused(finished: Finish, tmp_path: Path) -> None:
+    shutil.copytree(finished("gan").run.artifact, tmp_path / "version")
+    shutil.copy(tmp_path / "version" / "generator.onnx", tmp_path / "version" / "discriminator.onnx")
+    with pytest.raises(ArtifactError, match="what pictures it takes"):
+        Sampler(tmp_path / "version", finished("gan").manifest)
 
 
 @pytest.mark.parametrize("name", ["generator.onnx", "discriminator.onnx"])

@@ -49,7 +49,7 @@ def suggestable(predictor: NextWord) -> set[str]:
 
 
 def test_the_likeliest_words_come_first_with_their_probabilities(predictor: NextWord) -> None:
-    answer = ask(predictor, "I like ", top_k=6)
+    answer = ask(predictor, "I like ", top_k=6, parts=["lstm"])
     (row,) = predictor.probabilities([predictor.vocabulary.encode(["I", "like"])])
     row = np.where(predictor.vocabulary.is_suggestion, row, 0)
     expected = np.sort(row)[::-1][:6]
@@ -79,18 +79,19 @@ def test_a_model_of_nine_words_suggests_nine(lecturer: NextWord) -> None:
 
 def test_empty_text_is_the_start_of_a_sentence(predictor: NextWord, lecturer: NextWord) -> None:
     for model in (predictor, lecturer):
-        answer = ask(model, "")
+        answer = ask(model, "", parts=["lstm"])
         (row,) = model.probabilities([[]])
         likeliest = int(np.where(model.vocabulary.is_suggestion, row, 0).argmax())
         assert answer.predictions[0].word == model.vocabulary.shown[likeliest]
         assert [found.replace_from for found in answer.predictions] == [0] * 5
-        assert words(answer) == words(ask(model, " \n\t "))
+        assert words(answer) == words(ask(model, " \n\t ", parts=["lstm"]))
 
 
 def test_only_the_models_context_counts(predictor: NextWord) -> None:
     most = predictor.most
     recent = ["the", "queen", "I", "like"] * (most // 4)
-    far = predictor.answer([Query(" ".join(["God", "said", *recent]) + " "), Query(" ".join(recent) + " ")])
+    written = [" ".join(["God", "said", *recent]) + " ", " ".join(recent) + " "]
+    far = predictor.answer([Query(each, parts=["lstm"]) for each in written])
     assert [found.word for found in far[0].predictions] == [found.word for found in far[1].predictions]
     assert far[0].predictions[0].probability == pytest.approx(far[1].predictions[0].probability, abs=1e-6)
 
@@ -110,7 +111,7 @@ def test_a_half_typed_word_is_completed(predictor: NextWord) -> None:
 
 
 def test_completions_share_the_probability_of_the_words_that_fit(predictor: NextWord) -> None:
-    answer = ask(predictor, "I like the do")
+    answer = ask(predictor, "I like the do", parts=["lstm"])
     (row,) = predictor.probabilities([predictor.vocabulary.encode(["I", "like", "the"])])
     fitting = {word: row[predictor.vocabulary.ids[word]] for word in ("dog", "dogs")}
     found = {p.word: p.probability for p in answer.predictions if p.kind == "completion"}
@@ -356,8 +357,9 @@ def test_chance_does_not_depend_on_who_else_asks(predictor: NextWord) -> None:
 
 
 def test_a_low_temperature_is_nearly_the_likeliest_and_a_high_one_is_not(predictor: NextWord) -> None:
-    greedy = ask(predictor, "I like ", words=3).continuation
-    cold = {ask(predictor, "I like ", words=3, temperature=0.01, seed=seed).continuation for seed in range(10)}
+    alone: dict[str, Any] = {"words": 3, "parts": ["lstm"]}  # beside the n-gram some words are as good as equal
+    greedy = ask(predictor, "I like ", **alone).continuation
+    cold = {ask(predictor, "I like ", temperature=0.01, seed=seed, **alone).continuation for seed in range(10)}
     hot = {ask(predictor, "I like ", words=3, temperature=5.0, seed=seed).continuation for seed in range(10)}
     assert cold == {greedy}
     assert len(hot) > 5
@@ -367,6 +369,68 @@ def test_a_low_temperature_is_nearly_the_likeliest_and_a_high_one_is_not(predict
 def test_the_smallest_temperature_is_the_likeliest(predictor: NextWord, temperature: float) -> None:
     greedy = ask(predictor, "I like ", words=3).continuation
     assert ask(predictor, "I like ", words=3, temperature=temperature, seed=1).continuation == greedy
+
+
+# -- the mixture -----------------------------------------------------------------------------------------------------
+
+
+def everything(predictor: NextWord, written: str, **wanted: Any) -> dict[str, float]:
+    answer = ask(predictor, written, top_k=len(predictor.vocabulary), **wanted)
+    return {found.word: found.probability for found in answer.predictions}
+
+
+@pytest.mark.parametrize("parts", [["lstm"], ["ngram"], ["lstm", "cache"], ["lstm", "ngram", "cache"]])
+def test_whatever_answers_is_a_distribution(predictor: NextWord, parts: list[Any]) -> None:
+    query = Query("God said the queen and the dog ", parts=parts)
+    work = predictor._read(query)
+    (blend,) = predictor._blends([work], [work.before])
+    assert float(blend.row.sum()) == pytest.approx(1, abs=1e-5)
+    assert blend.row.min() >= 0
+    assert {part for part, _, _ in blend.components} == set(parts)
+
+
+def test_a_word_that_the_caller_used_is_likelier(predictor: NextWord) -> None:
+    plain, told = (everything(predictor, "I hate the ", context=c) for c in ("", "coffee coffee coffee coffee"))
+    assert told["coffee"] > 1.05 * plain["coffee"]
+    alone = [everything(predictor, "I hate the ", context=c, parts=["lstm"]) for c in ("", "coffee coffee coffee")]
+    assert alone[0] == alone[1]
+
+
+def test_why_a_word_is_suggested(predictor: NextWord) -> None:
+    answer = ask(predictor, "The king said they can’t praise ", top_k=3, explain=True)
+    god = answer.predictions[0]
+    assert god.word == "God"
+    assert god.why is not None
+    assert sum(god.why.shares.values()) == pytest.approx(1)
+    assert god.why.words == ("said", "they", "can't", "praise", "god")
+    lines = predictor.sources(god.why)
+    assert lines
+    assert all("can’t praise God there" in line for _, line in lines)
+    assert [tiny.SENTENCES[number - 1] for number, _ in lines] == [line for _, line in lines]
+
+
+def test_a_line_s_first_word_is_explained_by_lines_that_start_with_it(predictor: NextWord) -> None:
+    answer = ask(predictor, "", top_k=20, explain=True)
+    found = next(found for found in answer.predictions if found.why is not None and found.why.first)
+    assert found.why is not None
+    assert all(line.lower().startswith(found.word.lower()) for _, line in predictor.sources(found.why))
+
+
+def test_the_lecture_s_model_is_an_lstm_alone(lecturer: NextWord) -> None:
+    assert lecturer.mixture is None
+    (found,) = ask(lecturer, "i like ", top_k=1, explain=True, context="milk milk").predictions
+    assert found.word == "dog"
+    assert found.why is not None
+    assert found.why.shares == {"lstm": 1.0}
+    assert lecturer.sources(found.why) == []
+
+
+def test_a_damaged_ngram_is_no_version(predictor: NextWord, finished: Finish, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(finished("lstm").run.artifact, tmp_path / "version"))
+    manifest = artifact.read(folder)
+    (folder / "ngram.safetensors").write_bytes(b"no tables")
+    with pytest.raises(ArtifactError, match="n-gram"):
+        NextWord(folder, manifest)
 
 
 # -- many at once ----------------------------------------------------------------------------------------------------

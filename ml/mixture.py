@@ -1,0 +1,116 @@
+"""What answers with words: the LSTM, an n-gram of the same text and the caller's own words, weighed against each other.
+
+Linear interpolation with weights by expectation maximisation (Jelinek and Mercer 1980) on the validation part; the
+recency cache: Kuhn and De Mori 1990, of single words and of pairs. Must not know: networks, words as text, the service.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ml.ngram import NGram, Row
+
+Part = Literal["lstm", "ngram", "cache"]
+PARTS: tuple[Part, ...] = ("lstm", "ngram", "cache")
+COMPONENTS: tuple[Part, ...] = ("lstm", "ngram", "cache", "cache")  # the last of them: pairs of words
+
+NGRAM, SOURCES = "ngram.safetensors", "sources.zlib"  # a version's files
+
+WINDOW = 500  # of the caller's last ids, how many are remembered
+HALF = 100  # ids after which a word weighs half as much
+SUPPORT = (1e-9, 0.3, 1.0)  # how much was said behind the same word before: edges between kinds of context
+ROUNDS, FRESH = 100, 1e-4  # of expectation maximisation at most; it stops when no weight moves by more
+PRIOR = 20  # tokens that speak for the even weights: few held-out lines do not switch a part off
+
+Weights = npt.NDArray[np.float64]  # (kinds of context, components)
+_FADING = 0.5 ** (np.arange(WINDOW)[::-1] / HALF)
+
+
+@dataclass(frozen=True)
+class Blend:
+    """A distribution over the next word, and what went into it: (part, weight, its own distribution (V,))."""
+
+    row: Row
+    components: tuple[tuple[Part, float, Row], ...]
+
+    def shares(self, word: int) -> dict[Part, float]:
+        """How much of `word`'s probability each part gave; together 1."""
+        given = dict.fromkeys((part for part, _, _ in self.components), 0.0)
+        for part, weight, row in self.components:
+            given[part] += weight * float(row[word])
+        total = sum(given.values())
+        return {part: value / total if total else 0.0 for part, value in given.items()}
+
+
+class Mixture:
+    """`is_word` (V,) tells what the cache may hold: it repeats words, not commas."""
+
+    def __init__(self, ngram: NGram, is_word: npt.NDArray[np.bool_], weights: Weights) -> None:
+        kinds, components = len(SUPPORT) + 1, len(COMPONENTS)
+        if weights.shape != (kinds, components) or not np.isfinite(weights).all() or (weights < 0).any():
+            raise ValueError(f"a mixture has {kinds} x {components} weights of 0 or more")
+        if ngram.unigram.shape != is_word.shape:
+            raise ValueError("the n-gram has another number of words than the model")
+        self.ngram, self.is_word, self.weights = ngram, is_word, weights
+
+    @classmethod
+    def even(cls, ngram: NGram, is_word: npt.NDArray[np.bool_]) -> "Mixture":
+        """Weights to start from, and for a text that holds nothing out."""
+        return cls(ngram, is_word, np.tile([0.5, 0.3, 0.1, 0.1], (len(SUPPORT) + 1, 1)))
+
+    def blend(self, lstm: Row, said: Sequence[int], parts: Sequence[Part] = PARTS) -> Blend:
+        """The distribution behind the ids `said` (the caller's text so far), `lstm` (V,) being the network's."""
+        rows, kind = self._rows(lstm, said, parts)
+        have = [(i, row) for i, row in enumerate(rows) if row is not None]
+        weights = np.array([self.weights[kind, i] for i, _ in have])
+        weights = weights / weights.sum() if weights.sum() > 0 else np.full(len(have), 1 / len(have))
+        out = np.zeros_like(lstm)
+        for weight, (_, row) in zip(weights, have, strict=True):
+            out += np.float32(weight) * row
+        out /= out.sum()
+        return Blend(out, tuple((COMPONENTS[i], float(w), row) for w, (i, row) in zip(weights, have, strict=True)))
+
+    def targets(self, lstm: Row, said: Sequence[int], word: int) -> tuple[npt.NDArray[np.float64], int]:
+        """What each component gave `word`, (components,), and the kind of context: what `fit` learns from."""
+        rows, kind = self._rows(lstm, said, PARTS)
+        return np.array([0.0 if row is None else float(row[word]) for row in rows]), kind
+
+    def fit(self, given: npt.NDArray[np.float64], kinds: npt.NDArray[np.int64]) -> "Mixture":
+        """The same with weights that make tokens likeliest: what `targets` said of each, (N, components) and (N,)."""
+        count, weights = len(self.weights), self.weights
+        for _ in range(ROUNDS):
+            parts = weights[kinds] * given
+            parts /= np.maximum(parts.sum(1, keepdims=True), 1e-30)
+            sums = np.stack([np.bincount(kinds, column, count) for column in parts.T], 1) + PRIOR * self.weights
+            new = sums / sums.sum(1, keepdims=True)
+            moved, weights = float(np.abs(new - weights).max()), new
+            if moved < FRESH:
+                break
+        return Mixture(self.ngram, self.is_word, weights)
+
+    def _rows(self, lstm: Row, said: Sequence[int], parts: Sequence[Part]) -> tuple[list[Row | None], int]:
+        """Each component's distribution, None where it has nothing to say or was switched off; the kind of context."""
+        ngram = self.ngram.row(said[-self.ngram.longest :])[0] if "ngram" in parts else None
+        singles, pairs, support = _repeat(said[-WINDOW:], self.is_word) if "cache" in parts else (None, None, 0.0)
+        rows = [lstm if "lstm" in parts else None, ngram, singles, pairs]
+        return rows, int(np.searchsorted(SUPPORT, support, side="right"))
+
+
+def _repeat(said: Sequence[int], is_word: npt.NDArray[np.bool_]) -> tuple[Row | None, Row | None, float]:
+    """What was said before, (V,); what was said behind the same last word before, (V,); how much that was."""
+    ids = np.asarray(said, dtype=np.int64)
+    weights = _FADING[WINDOW - len(ids) :] * is_word[ids]
+    if not weights.any():
+        return None, None, 0.0
+    follows = np.flatnonzero(ids[:-1] == ids[-1]) + 1
+    support = float(weights[follows].sum())
+    pairs = _row(ids[follows], weights[follows], len(is_word)) if support > 0 else None
+    return _row(ids, weights, len(is_word)), pairs, support
+
+
+def _row(ids: npt.NDArray[np.int64], weights: npt.NDArray[np.float64], n_words: int) -> Row:
+    row: Row = np.bincount(ids, weights / weights.sum(), n_words).astype(np.float32)
+    return row
