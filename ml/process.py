@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+KEPT = 1 << 30  # bytes
 
 
 def die_with(parent: int, by: signal.Signals = signal.SIGKILL) -> None:
@@ -20,6 +22,19 @@ def die_with(parent: int, by: signal.Signals = signal.SIGKILL) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, by)
     if os.getppid() != parent:  # it ended before the call above
         os.kill(os.getpid(), by)
+
+
+def keep_freed_memory() -> None:
+    """Have the C library keep what is freed for the next allocation, up to KEPT (Linux, glibc). Never raises.
+
+    An update allocates and frees the same large arrays every time. Given back to the kernel, each comes back as pages
+    to be cleared: a fifth to a third of the time of a small network's training.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # another C library
+            library = ctypes.CDLL(None)
+            library.mallopt(M_TRIM_THRESHOLD, KEPT)
+            library.mallopt(M_MMAP_THRESHOLD, KEPT)
 
 
 def lower_priority(parent: int) -> None:

@@ -5,7 +5,7 @@
     STOP            present: end the run; the trainer exits with CANCELLED
     lock            held by the live trainer, so that two never write here
     prepared/       the data as arrays, made once
-    checkpoints/    step-….safetensors, the newest two, and best.safetensors
+    checkpoints/    step-….safetensors, the newest two, best.safetensors and good.safetensors
     preview/        what the model made along the way
     artifact/       the finished version, written at the very end
     log.txt         the trainer's own output

@@ -13,18 +13,20 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from ml import artifact, checkpoint, files, warm_start
+from ml import artifact, checkpoint, files, health, warm_start
 from ml.artifact import Manifest, ScoreEntry
 from ml.data import store
-from ml.families.base import Family, Preview, Split, State, TrainingError
+from ml.families.base import Family, Preview, RanAway, Split, State, TrainingError
 from ml.families.catalog import learns_from
 from ml.families.spec import BaseConflict
+from ml.process import keep_freed_memory
 from ml.run import Budget, RunDir, RunSpec
 
 PROGRESS_SECONDS = 0.5
 KEPT_CHECKPOINTS = 2
 TRAINING_PER_EVALUATION = 12  # seconds each, at least, in a run that ends by the clock
 BEST = "best.safetensors"
+GOOD = "good.safetensors"  # the last state in which nothing was wrong
 
 
 class Cancelled(Exception):
@@ -43,6 +45,8 @@ class Clock:
     evaluations: int = 0
     best_score: float | None = None
     stale: int = 0  # evaluations since the best
+    rescues: int = 0  # times that the run went back to its last good state
+    over: bool = False  # before the budget's end
 
 
 def pick_device() -> torch.device:
@@ -66,6 +70,7 @@ class Trainer:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.run, self.spec, self.family, self.now = run, spec, family, now
+        keep_freed_memory()
         self.device = pick_device()
         self.interrupted = False  # set by a signal handler
         self.clock = Clock()
@@ -95,6 +100,8 @@ class Trainer:
     def fit(self) -> Manifest:
         """Raises TrainingError, Cancelled or Interrupted; anything else is a bug."""
         self._save()
+        if self.state.step == 0:
+            self._keep_good()
         self.run.emit("status", status="running", **self._position())
         if self.family.spec.evaluates_at_start and self.state.step == 0:
             self._evaluate()
@@ -122,15 +129,17 @@ class Trainer:
         self.run.emit("message", text=f"Starting from {warm_start.name(self.spec)}.")
 
     def _save(self) -> None:
-        """Write a checkpoint. Raises TrainingError, and keeps the older ones, when a weight is no number."""
-        self._losses()
-        self._check_weights()
+        """Write a checkpoint. Raises RanAway, and keeps the older ones, when a weight is no number."""
+        health.losses(self.state)
+        health.check_weights(self.state)
         folder = self.run.checkpoints
         folder.mkdir(exist_ok=True)
         path = folder / f"step-{self.state.step:012d}.safetensors"
         checkpoint.save(path, {"state": self.state.tree(), "clock": asdict(self.clock)})
-        for old in sorted(folder.glob("step-*.safetensors"))[:-KEPT_CHECKPOINTS]:
-            old.unlink()
+        paths = sorted(folder.glob("step-*.safetensors"))
+        after = paths.index(path) + 1  # from there on is what a rescue has gone back behind
+        for other in paths[: max(0, after - KEPT_CHECKPOINTS)] + paths[after:]:
+            other.unlink()
         self.run.emit("checkpoint", step=self.state.step)
 
     def _resume(self) -> bool:
@@ -150,6 +159,14 @@ class Trainer:
     # -- the loop ----------------------------------------------------------------------------------------------------
 
     def _loop(self) -> None:
+        while self.state.progress < 1 and not self.clock.over:
+            try:
+                self._updates()
+            except RanAway as trouble:
+                self._go_back(trouble)
+
+    def _updates(self) -> None:
+        """Until the budget is used or the run is over. Raises RanAway."""
         state, config = self.state, self.config
         saved = told = time.monotonic()
         started = self.now() - self.clock.seconds
@@ -174,14 +191,36 @@ class Trainer:
                 self.finishing = 1.0 + (2.8 if state.progress < 1 else 1.8) * self.evaluation
                 if config.patience and self.clock.stale >= config.patience and state.progress < 1:
                     self.run.emit("message", text=f"Stopped early: no better for {config.patience} evaluations.")
+                    self.clock.over = True
                     return
             now = time.monotonic()
             if state.progress >= 1 or now - told >= PROGRESS_SECONDS:
                 told = now
-                self.run.emit("progress", **self._position(), **self._losses())
+                self.run.emit("progress", **self._position(), **health.losses(self.state))
             if now - saved >= self.spec.checkpoint_seconds:
                 self._save()
                 saved = time.monotonic()
+
+    def _go_back(self, trouble: RanAway) -> None:
+        """To the last good state, at half the rate; after the family's tries, to the end, or `trouble` is raised."""
+        try:
+            tree = checkpoint.load(self.run.checkpoints / GOOD)
+        except (SafetensorError, OSError, ValueError):
+            raise trouble from None
+        clock, tries = self.clock, self.family.rescues
+        clock.over = clock.rescues >= tries
+        if clock.over and clock.best_score is None:
+            raise trouble
+        self.state.load_tree(tree)
+        clock.rescues += not clock.over
+        self.state.rate = 0.5**clock.rescues
+        self.state.progress = self._progress()
+        clock.evaluations = math.floor(self.state.progress * self.config.evaluations + 1e-9)
+        self._save()
+        remedy = f"going back to step {self.state.step:,} and on at half the rate ({clock.rescues} of {tries} times)"
+        if clock.over:
+            remedy = f"that was the end of {tries} tries at lower rates; the best version so far is kept"
+        self.run.emit("message", text=f"{trouble}; {remedy}.")
 
     def _batches(self) -> Iterator[Any]:
         while True:
@@ -217,8 +256,8 @@ class Trainer:
 
     def _evaluate(self) -> None:
         """Measure, draw a sample, and keep the weights if they are the best so far."""
-        losses = self._losses()
-        self._check_weights()
+        losses = health.losses(self.state)
+        health.check_weights(self.state)
         held_out = self.family.has_held_out(self.data)
         figures = self.family.evaluate(self.state, self.config, self.data, "validation" if held_out else "train")
         for name, loss in losses.items():
@@ -239,6 +278,15 @@ class Trainer:
             checkpoint.save(self.run.checkpoints / BEST, _weights(self.state))
         else:
             self.clock.stale += 1
+        trouble = self.family.diagnose(self.state, figures)
+        if trouble is not None and trouble.sure:
+            raise RanAway(trouble.text)
+        if trouble is None:
+            self._keep_good()
+
+    def _keep_good(self) -> None:
+        if self.family.rescues:
+            checkpoint.save(self.run.checkpoints / GOOD, self.state.tree())
 
     def _keep_preview(self, preview: Preview) -> None:
         self.run.preview.mkdir(exist_ok=True)
@@ -259,24 +307,6 @@ class Trainer:
             raise Cancelled
 
     # -- what is told ------------------------------------------------------------------------------------------------
-
-    def _losses(self) -> dict[str, float]:
-        """The last step's losses as numbers. Raises TrainingError when one is no longer a number."""
-        losses = {name: float(loss) for name, loss in self.state.losses.items()}
-        for name, loss in losses.items():
-            if not math.isfinite(loss):
-                raise TrainingError(
-                    f"{name} became {loss} at step {self.state.step:,}: training ran away; try a lower learning_rate"
-                )
-        return losses
-
-    def _check_weights(self) -> None:
-        """Raises TrainingError when the last update left a weight that is no number; its loss was still one."""
-        weights = [p.detach() for module in self.state.modules.values() for p in module.parameters()]
-        if not torch.nn.utils.get_total_norm(weights).isfinite():  # one pass, and no mask as large as the weights
-            raise TrainingError(
-                f"weights became infinite at step {self.state.step:,}: training ran away; try a lower learning_rate"
-            )
 
     def _epochs(self) -> float:
         return round(self.state.epoch + self.state.batch / self.steps_per_epoch, 3)
@@ -301,7 +331,7 @@ class Trainer:
         if held_out and best.exists():
             for name, weights in checkpoint.load(best).items():
                 self.state.modules[name].load_state_dict(weights)
-        self._check_weights()
+        health.check_weights(self.state)
         self.family.finish(self.state, self.config, self.data)
         split: Split = "test" if held_out else "train"
         figures: dict[str, Any] = _finite(self.family.evaluate(self.state, self.config, self.data, split))

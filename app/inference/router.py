@@ -57,6 +57,8 @@ async def predict_next_word(
     if media is None:
         raise NotAcceptable(f"Accept must allow application/json or {STREAM}")
     if media == STREAM:
+        if body.beams > 1:
+            raise Invalid("beams see a continuation as a whole: leave beams out, or Accept JSON", pointer="/beams")
         first, loaded = await host.predict(body.model, _query(body, 1))  # an error is a problem document, not a stream
         return StreamingResponse(_stream(body, host, first, loaded), media_type=STREAM)
     if body.words > MOST_WORDS:
@@ -73,7 +75,12 @@ def _query(body: PredictRequest, words: int) -> Query:
         words=words,
         temperature=body.temperature,
         seed=body.seed,
+        sample_top_k=body.sample_top_k,
+        top_p=body.top_p,
+        beams=body.beams,
+        punctuation=body.punctuation,
         blocklist=body.blocklist,
+        reject=body.reject,
         context=body.context,
         parts=body.parts,
         explain=body.explain,
@@ -110,16 +117,19 @@ def _explanation(why: Why, predictor: NextWord) -> Explanation:
 async def _stream(
     body: PredictRequest, host: ModelHost, first: Answer, loaded: Loaded[NextWord]
 ) -> AsyncIterator[bytes]:
-    """`event: word` for each word, then `event: done` with the answer."""
-    query, said = _query(body, 1), [first.continuation]
-    yield format_sse_event(event="word", data_str=json.dumps({"word": first.continuation}))
-    text = body.text[: first.predictions[0].replace_from] if first.predictions else body.text
+    """`event: word` for each word, then `event: done` with the answer.
+
+    A word's `text` is what it adds: the word, a space before it, and the marks between, if they were asked for.
+    """
+    query, said = replace(_query(body, 1), complete_partial=False, reject=(), goes_on=True), first.continuation
+    yield format_sse_event(event="word", data_str=json.dumps({"word": said, "text": said}))
+    before = body.text[: first.predictions[0].replace_from] if first.predictions else body.text
+    before += " " if before.strip() and not before[-1].isspace() else ""
     for turn in range(1, body.words):
-        text = f"{text.rstrip()} {said[-1]} "
         seed = None if body.seed is None else (body.seed + turn) % (MAX_SEED + 1)
-        following = replace(query, text=text, complete_partial=False, seed=seed)
-        answer, _ = await host.predict(loaded, following)
-        said.append(answer.continuation)
-        yield format_sse_event(event="word", data_str=json.dumps({"word": answer.continuation}))
-    whole = await _response(Answer(first.predictions, " ".join(said), first.unknown_words), loaded)
+        answer, _ = await host.predict(loaded, replace(query, text=before + said, seed=seed))
+        added = answer.continuation
+        said += added
+        yield format_sse_event(event="word", data_str=json.dumps({"word": added.strip(), "text": added}))
+    whole = await _response(Answer(first.predictions, said, first.unknown_words), loaded)
     yield format_sse_event(event="done", data_str=whole.model_dump_json(exclude_none=True))

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from ml.latents import MAX_SEED
 from ml.mixture import PARTS, Part
@@ -22,7 +22,35 @@ class PredictRequest(BaseModel):
     words: int = Field(1, ge=1, le=200, description="Words of continuation: at most 8, or 200 as an event stream")
     temperature: float = Field(0.0, ge=0, le=5, description="0 continues with the likeliest word; above, by chance")
     seed: Seed | None = Field(None, description="Makes a continuation by chance repeatable")
-    blocklist: list[str] = Field([], max_length=1000, description="Words never to suggest")
+    sample_top_k: int | None = Field(
+        None, ge=1, le=1000, description="With a temperature: draw from that many of the likeliest words"
+    )
+    top_p: float = Field(
+        1.0, gt=0, le=1, description="With a temperature: draw from the fewest words that together are this likely"
+    )
+    beams: int = Field(
+        1, ge=1, le=8, description="Above 1: the likeliest continuation that a search with this many beams finds"
+    )
+    punctuation: bool = Field(False, description="Let a continuation hold marks between its words, and new sentences")
+    blocklist: list[str] = Field([], max_length=1000, description="Words never to suggest, in whatever case")
+    reject: list[str] = Field(
+        [], max_length=1000, description="Words just refused, as they were suggested: not suggested this time"
+    )
+
+    @field_validator("sample_top_k", "top_p")
+    @classmethod
+    def _cuts_what_is_drawn(cls, value: float | None, info: ValidationInfo) -> float | None:
+        if value not in (None, 1.0) and not info.data.get("temperature"):
+            raise ValueError("it cuts what is drawn by chance; add a temperature above 0")
+        return value
+
+    @field_validator("beams")
+    @classmethod
+    def _beams_leave_nothing_to_chance(cls, value: int, info: ValidationInfo) -> int:
+        if value > 1 and info.data.get("temperature"):
+            raise ValueError("beams look for the likeliest continuation; leave temperature out, or beams")
+        return value
+
     context: str = Field("", description="More of the caller's own words, from before `text`: they become likelier")
     parts: list[Part] = Field(
         list(PARTS),

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,6 +39,11 @@ class Launcher(Protocol):
         """Ask it to write a checkpoint and end, or end it `now`. One that has ended stays as it is."""
 
 
+# The trainer asks for this itself too (`ml.process`), but on a busy machine it takes seconds to come to that: a process
+# of such low priority hardly starts, and would outlive a worker that is killed meanwhile.
+QUIETLY = [*(["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []), "nice", "-n", "19"]
+
+
 class ProcessLauncher:
     """A child process at the lowest priority. It dies with this one, whatever kills it: see `ml.process.die_with`.
 
@@ -50,7 +56,7 @@ class ProcessLauncher:
         self._numbers = itertools.count(1)
 
     def submit(self, run_dir: Path) -> str:
-        command = ["nice", "-n", "19", sys.executable, "-m", "ml.train", str(run_dir), "--parent", str(os.getpid())]
+        command = [*QUIETLY, sys.executable, "-m", "ml.train", str(run_dir), "--parent", str(os.getpid())]
         # Numeric libraries read these once, when they are loaded.
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         name = f"{run_dir.name}-{next(self._numbers)}"

@@ -23,6 +23,10 @@ class TrainingError(Exception):
     """Training cannot start or go on; the message says why and what to change, in plain words."""
 
 
+class RanAway(TrainingError):
+    """What was learned is spoiled, and an earlier state at a lower rate may do better."""
+
+
 @dataclass
 class State:
     """All that changes while training; its `tree` is a checkpoint, and loading it continues bit for bit on a CPU."""
@@ -35,6 +39,7 @@ class State:
     batch: int = 0  # batches done within the current pass
     step: int = 0  # updates in all
     progress: float = 0.0  # share of the budget used: schedules follow it
+    rate: float = 1.0  # what rescues left of the learning rate
     losses: dict[str, Tensor] = field(default_factory=dict)  # of the last step, 0-d
     fitted: Any = None  # what `Family.finish` added to the finished weights; in no checkpoint
 
@@ -45,6 +50,7 @@ class State:
             "extra": self.extra,
             "losses": self.losses,
             "counters": [self.epoch, self.batch, self.step, self.progress],
+            "rate": self.rate,
             "rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state() if self.device.type == "cuda" else None,
         }
@@ -57,9 +63,18 @@ class State:
         self.extra = {name: tensor.to(self.device) for name, tensor in tree["extra"].items()}
         self.losses = tree["losses"]
         self.epoch, self.batch, self.step, self.progress = tree["counters"]
+        self.rate = tree.get("rate", 1.0)  # a checkpoint of before there were rescues
         torch.set_rng_state(tree["rng"])
         if tree["cuda_rng"] is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state(tree["cuda_rng"])
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What seems wrong with a run, in plain words; `sure` once it must be mended."""
+
+    text: str
+    sure: bool
 
 
 @dataclass(frozen=True)
@@ -96,6 +111,8 @@ def load_weights(module: nn.Module, weights: dict[str, Tensor]) -> None:
 
 class Family(ABC, Generic[C, D]):
     """One kind of model. Stateless: what changes lives in `State`, what was read in the data `D`."""
+
+    rescues = 0  # how often a run that ran away goes back to its last good state, at half the rate
 
     def __init__(self, spec: FamilySpec[C]) -> None:
         self.spec = spec
@@ -134,6 +151,13 @@ class Family(ABC, Generic[C, D]):
     @abstractmethod
     def evaluate(self, state: State, config: C, data: D, split: Split) -> dict[str, float]:
         """Metrics by their names in the API. Leaves the state, random generators included, as it was."""
+
+    def diagnose(self, state: State, figures: dict[str, float]) -> Trouble | None:
+        """What is wrong with a run whose evaluation gave these figures; None when nothing is.
+
+        What it must remember from one evaluation to the next belongs in `state.extra`.
+        """
+        return None
 
     def finish(self, state: State, config: C, data: D) -> None:
         """Fit to the finished weights, on the validation part, what else answers; keep it in `state.fitted`."""

@@ -1,6 +1,5 @@
 """Next words from a published text model: a query in, suggestions out. Knows neither HTTP nor torch."""
 
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,17 +15,25 @@ from ml.data import sources, text
 from ml.data.text import Vocabulary
 from ml.mixture import NGRAM, PARTS, SOURCES, WINDOW, Blend, Mixture, Part
 from ml.ngram import NGram
+from ml.serve import decode, orthography
+from ml.serve.decode import Decoding, Rules, Said, Sampling
+from ml.serve.orthography import PLAIN, Manner
+from ml.serve.prefix import PrefixIndex
 from ml.serve.session import open_session
 
 Probabilities = npt.NDArray[np.float32]  # (V,)
-LEAST = np.float32(1e-45)  # a word that may be said is never impossible, however unlikely
 TAIL = 4_000  # characters of a text that are looked at; more never fit into a model's context
+AT_ONCE = 32  # texts in one forward pass: beams make many, and each takes a few rows as wide as the vocabulary
 
 
 @dataclass(frozen=True)
 class Query:
     """What is asked of a model. `seed` None with a temperature means: differently every time.
 
+    `sample_top_k` and `top_p` cut what a temperature draws from; more than 1 of `beams` look for the likeliest
+    continuation instead. `blocklist` is never said, in whatever case; `reject` is not suggested as it is written there.
+    `punctuation` lets marks stand between the words of a continuation; `goes_on` says that the text ends in one, so
+    that marks may come first, and the continuation brings the space that belongs before it.
     `context` is more of the caller's own words, from before the text; `parts` says which parts may answer; `explain`
     asks where each suggestion comes from.
     """
@@ -37,7 +44,13 @@ class Query:
     words: int = 1
     temperature: float = 0.0
     seed: int | None = None
+    sample_top_k: int | None = None
+    top_p: float = 1.0
+    beams: int = 1
     blocklist: Sequence[str] = ()
+    reject: Sequence[str] = ()
+    punctuation: bool = False
+    goes_on: bool = False
     context: str = ""
     parts: Sequence[Part] = PARTS
     explain: bool = False
@@ -80,6 +93,8 @@ class _Work:
     partial: tuple[str, int] | None
     fitting: npt.NDArray[np.int64]  # ids that the half-typed word may become
     allowed: npt.NDArray[np.bool_]  # (V,)
+    next: npt.NDArray[np.bool_]  # (V,): of those, what was not rejected
+    manner: Manner  # in which a next word is written
     unknown: list[str]
     found: list[Suggestion] = field(default_factory=list)
     said: list[int] = field(default_factory=list)
@@ -102,10 +117,12 @@ class NextWord:
         self._hidden = {name: np.zeros(shape, np.float32) for name, shape in self._hidden_shapes().items()}
         self.mixture = self._load_mixture(folder)
         self._sources = folder / SOURCES
-        words = self.vocabulary.words
-        order = sorted((word, i) for i, word in enumerate(words) if self.vocabulary.is_suggestion[i])
-        self._sorted_words = [word for word, _ in order]
-        self._sorted_ids = np.array([i for _, i in order], dtype=np.int64)
+        vocabulary = self.vocabulary
+        self._index = PrefixIndex(vocabulary.words, np.flatnonzero(vocabulary.is_suggestion))
+        self._case = orthography.has_case(vocabulary)
+        self._marks = np.array([orthography.is_mark(word) for word in vocabulary.words])
+        if vocabulary.eos is not None:
+            self._marks[vocabulary.eos] = True  # between sentences; it is not written
 
     @classmethod
     def open(cls, folder: Path) -> "NextWord":
@@ -139,7 +156,7 @@ class NextWord:
         for i, w in enumerate(work):
             self._suggest(w, first[i], rest.get(i, first[i]))
         self._continue(work, first)
-        return [Answer(w.found, " ".join(self.vocabulary.shown[i] for i in w.said), w.unknown) for w in work]
+        return [Answer(w.found, self._written(w), w.unknown) for w in work]
 
     def sources(self, why: Why, most: int = 3) -> list[tuple[int, str]]:
         """Lines of the training text that hold the suggestion's run of words, with their numbers in the data set."""
@@ -195,25 +212,34 @@ class NextWord:
             known = text.key(partial[0]) in self.vocabulary.ids
             partial = None if query.complete_partial is False or known else partial
         whole = self._ids(tail)
-        blocked = {text.key(word) for word in query.blocklist}
+        manner = orthography.manner(tail) if self._case else PLAIN
         allowed = self.vocabulary.is_suggestion.copy()
-        allowed[[i for word, i in self.vocabulary.ids.items() if word in blocked]] = False
+        allowed[[i for i, _ in self._known(query.blocklist)]] = False
+        following = allowed.copy()
+        for i, word in self._known(query.reject):
+            shown = self.vocabulary.shown[i]
+            forms = {shown, manner.word(shown), *([self._completed(partial[0], i)] if partial else [])}
+            following[i] &= text.composed(word) not in forms
         fitting = np.empty(0, dtype=np.int64)
         if partial is not None:
-            fitting = self._starting_with(text.key(partial[0]))
-            fitting = fitting[allowed[fitting]]
+            fitting = self._index.starting_with(partial[0])
+            fitting = fitting[following[fitting]]
             partial = (partial[0], partial[1] + cut) if len(fitting) else None
         typed = query.text[cut : partial[1]] if partial else tail
         before = self._ids(typed) if partial else whole
         tokens = text.tokenize(typed)[-self.most :]
         unknown = [t for t in tokens if text.is_word(t) and text.key(t) not in self.vocabulary.ids]
         earlier = self._ids(query.context[-TAIL:])
-        return _Work(query, earlier, before, whole, partial, fitting, allowed, list(dict.fromkeys(unknown)))
+        unknown = list(dict.fromkeys(unknown))
+        return _Work(query, earlier, before, whole, partial, fitting, allowed, following, manner, unknown)
 
-    def _starting_with(self, prefix: str) -> npt.NDArray[np.int64]:
-        low = bisect_left(self._sorted_words, prefix)
-        high = bisect_left(self._sorted_words, prefix + "\U0010ffff")
-        return self._sorted_ids[low:high]
+    def _known(self, words: Sequence[str]) -> list[tuple[int, str]]:
+        """Those of the words that the vocabulary has, with their ids."""
+        ids = self.vocabulary.ids
+        return [(ids[key], word) for word in words if (key := text.key(word)) in ids]
+
+    def _completed(self, typed: str, word: int) -> str:
+        return orthography.completed(typed, self.vocabulary.shown[word])
 
     def _suggest(self, work: _Work, first: Blend, rest: Blend) -> None:
         query = work.query
@@ -222,20 +248,16 @@ class NextWord:
             share = fitting / max(float(fitting.sum()), 1e-30)
             order = np.argsort(-share, kind="stable")[: query.top_k]
             for i in order:
-                why = self._why(work, first, work.before, int(work.fitting[i]))
-                work.found.append(self._suggestion(work.fitting[i], share[i], "completion", work.partial[1], why))
-        masked = np.where(work.allowed, rest.row, -1.0)
-        wanted = min(query.top_k - len(work.found), int(work.allowed.sum()))
+                word = int(work.fitting[i])
+                form, why = self._completed(work.partial[0], word), self._why(work, first, work.before, word)
+                work.found.append(Suggestion(form, float(share[i]), "completion", work.partial[1], why))
+        masked = np.where(work.next, rest.row, -1.0)
+        wanted = min(query.top_k - len(work.found), int(work.next.sum()))
         if wanted > 0:
             top = np.argpartition(-masked, wanted - 1)[:wanted]
             for i in top[np.argsort(-masked[top], kind="stable")]:
-                why = self._why(work, rest, work.whole, int(i))
-                work.found.append(self._suggestion(i, rest.row[i], "next", len(query.text), why))
-
-    def _suggestion(
-        self, word: int, probability: float, kind: Literal["next", "completion"], replace_from: int, why: Why | None
-    ) -> Suggestion:
-        return Suggestion(self.vocabulary.shown[word], float(probability), kind, replace_from, why)
+                form, why = work.manner.word(self.vocabulary.shown[i]), self._why(work, rest, work.whole, int(i))
+                work.found.append(Suggestion(form, float(rest.row[i]), "next", len(query.text), why))
 
     def _why(self, work: _Work, blend: Blend, ids: list[int], word: int) -> Why | None:
         if not work.query.explain:
@@ -252,29 +274,43 @@ class NextWord:
 
     def _continue(self, work: list[_Work], first: list[Blend]) -> None:
         """Say `words` words each, the first of them in place of a half-typed one."""
-        chance = [np.random.default_rng(w.query.seed) for w in work]
-        current = {i: blend.row for i, blend in enumerate(first)}
-        turn = 0
-        while current:
-            for i, row in current.items():
-                w = work[i]
-                may = w.allowed
-                if turn == 0 and w.partial is not None:
-                    may = np.zeros_like(w.allowed)
-                    may[w.fitting] = True
-                if may.any():
-                    w.said.append(_choose(np.where(may, np.maximum(row, LEAST), 0), w.query.temperature, chance[i]))
-            turn += 1
-            more = [i for i in current if turn < work[i].query.words and len(work[i].said) == turn]
-            blends = self._blends([work[i] for i in more], [work[i].before + work[i].said for i in more])
-            current = {i: blend.row for i, blend in zip(more, blends, strict=True)}
 
+        def probabilities(asked: list[tuple[int, Said]]) -> decode.Rows:
+            if not asked[0][1]:  # the first step of all
+                return np.stack([first[i].row for i, _ in asked])
+            rows: list[Probabilities] = []
+            for at in range(0, len(asked), AT_ONCE):
+                some = asked[at : at + AT_ONCE]
+                blends = self._blends([work[i] for i, _ in some], [work[i].before + said for i, said in some])
+                rows += [blend.row for blend in blends]
+            return np.stack(rows)
 
-def _choose(weights: Probabilities, temperature: float, chance: np.random.Generator) -> int:
-    """One of the words with a weight above 0: the likeliest, or by chance with the weights' logarithms over T."""
-    if temperature <= 0:
-        return int(weights.argmax())
-    with np.errstate(divide="ignore", over="ignore"):
-        scores = np.log(weights.astype(np.float64))
-        exp = np.exp((scores - scores.max()) / temperature)
-    return int(chance.choice(len(exp), p=exp / exp.sum()))
+        for w, said in zip(work, decode.together([self._decoding(w) for w in work], probabilities), strict=True):
+            w.said = said
+
+    def _decoding(self, work: _Work) -> Decoding:
+        query, first = work.query, work.next
+        marks = None
+        if query.punctuation:
+            marks = self._marks.copy()
+            marks[[i for i, _ in self._known(query.blocklist)]] = False
+        if work.partial is not None:
+            first = np.zeros_like(first)
+            first[work.fitting] = True
+        elif marks is not None and query.goes_on:
+            first = first | marks
+        rules = Rules(first, work.allowed, marks)
+        if query.beams > 1:
+            return decode.beam_search(query.words, rules, query.beams)
+        sampling = Sampling(query.temperature, query.sample_top_k, query.top_p)
+        return decode.one_by_one(query.words, rules, sampling, np.random.default_rng(query.seed))
+
+    def _written(self, work: _Work) -> str:
+        """What was said, as a person would go on."""
+        shown = [self.vocabulary.shown[i] for i in work.said if i != self.vocabulary.eos]
+        typed, said = work.query.text[-TAIL:], ""
+        if work.partial is not None and shown:
+            typed, said = work.query.text[: work.partial[1]][-TAIL:], self._completed(work.partial[0], work.said[0])
+            shown = shown[1:]
+        said += orthography.join(shown, typed + said, self._case)
+        return said if work.query.goes_on else said.lstrip()

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from unittest import mock
 
 import httpx
 import pytest
@@ -32,8 +33,8 @@ async def test_starter_knows_how_the_book_begins(client: httpx.AsyncClient) -> N
 
 async def test_capitals_are_no_obstacle_and_come_back(client: httpx.AsyncClient) -> None:
     lower, upper = await ask(client, "and the lord said unto mo"), await ask(client, "AND THE LORD SAID UNTO MO")
-    assert lower["predictions"][0] == upper["predictions"][0]
     assert lower["predictions"][0]["word"] == "Moses"
+    assert upper["predictions"][0] == lower["predictions"][0] | {"word": "MOSES"}
     assert lower["predictions"][0]["kind"] == "completion"
     assert lower["predictions"][0]["replace_from"] == len("and the lord said unto ")
 
@@ -80,6 +81,41 @@ async def test_sampling_repeats_with_its_seed(client: httpx.AsyncClient) -> None
     assert len(others) > 1
 
 
+async def test_words_are_written_as_a_person_would(client: httpx.AsyncClient) -> None:
+    start, inside = await ask(client, "It was so. "), await ask(client, "It was so, ")
+    assert all(found["word"][0].isupper() for found in start["predictions"])
+    assert inside["predictions"][0]["word"].islower()
+    small = await ask(client, "it was so. ")  # as the caller writes
+    assert any(found["word"].islower() for found in small["predictions"])
+    assert {found["word"].lower() for found in start["predictions"]} == {
+        found["word"].lower() for found in small["predictions"]
+    }
+
+
+async def test_a_cut_to_one_word_is_greedy(client: httpx.AsyncClient) -> None:
+    greedy = (await ask(client, "and", words=8))["continuation"]
+    for cut in ({"sample_top_k": 1}, {"top_p": 0.0001}):
+        assert (await ask(client, "and", words=8, temperature=2.0, seed=1, **cut))["continuation"] == greedy
+
+
+async def test_beams_look_further_than_one_word(client: httpx.AsyncClient) -> None:
+    texts = ("and", "and the king", "in the beginning god", "the children of israel", "then said he unto")
+    one = [(await ask(client, text, words=8))["continuation"] for text in texts]
+    eight = [(await ask(client, text, words=8, beams=8))["continuation"] for text in texts]
+    assert [len(said.split()) for said in eight] == [8] * len(texts)
+    assert one != eight
+
+
+async def test_refused_words_are_not_suggested_again(client: httpx.AsyncClient) -> None:
+    first = await ask(client, "in the beginning")
+    refused = [found["word"] for found in first["predictions"]]
+    second = await ask(client, "in the beginning", reject=refused, words=3)
+    assert len(second["predictions"]) == 5
+    assert not set(refused) & {found["word"] for found in second["predictions"]}
+    assert second["continuation"].split()[0] == second["predictions"][0]["word"]
+    assert await ask(client, "in the beginning", reject=["OF"]) == first | {"request_id": mock.ANY}
+
+
 async def test_blocked_words_are_never_said(client: httpx.AsyncClient) -> None:
     body = await ask(client, "in the beginning", blocklist=["OF"], words=4)
     assert "of" not in [found["word"] for found in body["predictions"]]
@@ -99,12 +135,29 @@ async def test_stream_says_word_by_word(client: httpx.AsyncClient) -> None:
     assert words[0] == done["predictions"][0]["word"]
 
 
-async def test_stream_and_answer_agree(client: httpx.AsyncClient) -> None:
-    whole = await ask(client, "and it came to pass", words=6)
-    stream = await client.post(
-        ROUTE, json={"text": "and it came to pass", "words": 6}, headers={"Accept": "text/event-stream"}
-    )
-    assert json.loads(stream.text.strip().split("data: ")[-1])["continuation"] == whole["continuation"]
+@pytest.mark.parametrize("punctuation", [False, True])
+@pytest.mark.parametrize("text", ["and it came to pass", "In the begin", "", "God said, ("])
+async def test_stream_and_answer_agree(client: httpx.AsyncClient, text: str, punctuation: bool) -> None:
+    asked = {"text": text, "words": 8, "punctuation": punctuation, "complete_partial": "auto"}
+    whole = await ask(client, **asked)
+    stream = await client.post(ROUTE, json=asked, headers={"Accept": "text/event-stream"})
+    *added, done = [json.loads(event.split("data: ")[1]) for event in stream.text.strip().split("\n\n")]
+    assert done["continuation"] == whole["continuation"] == "".join(event["text"] for event in added)
+    assert len(added) == 8
+    assert ("," in done["continuation"]) <= punctuation
+
+
+async def test_with_punctuation_sentences_are_written(client: httpx.AsyncClient) -> None:
+    texts = ("and", "and the king", "in the beginning god", "the children of israel")
+    said = [(await ask(client, text, words=8, punctuation=True))["continuation"] for text in texts]
+    assert any("," in each for each in said)
+    assert not any(" ," in each or " ." in each for each in said)
+
+
+async def test_a_stream_has_no_beams(client: httpx.AsyncClient) -> None:
+    asked = {"text": "and", "words": 8, "beams": 2}
+    response = await client.post(ROUTE, json=asked, headers={"Accept": "text/event-stream"})
+    assert "Accept JSON" in problem(response, 422, "/beams")["detail"]
 
 
 @pytest.mark.parametrize(
@@ -115,6 +168,17 @@ async def test_stream_and_answer_agree(client: httpx.AsyncClient) -> None:
         ({"text": "a", "words": 9}, "/words"),
         ({"text": "a", "words": 0}, "/words"),
         ({"text": "a", "temperature": -1}, "/temperature"),
+        ({"text": "a", "sample_top_k": 0, "temperature": 1}, "/sample_top_k"),
+        ({"text": "a", "sample_top_k": 5}, "/sample_top_k"),
+        ({"text": "a", "top_p": 0, "temperature": 1}, "/top_p"),
+        ({"text": "a", "top_p": 1.1, "temperature": 1}, "/top_p"),
+        ({"text": "a", "top_p": 0.5, "temperature": 0}, "/top_p"),
+        ({"text": "a", "beams": 0}, "/beams"),
+        ({"text": "a", "beams": 9}, "/beams"),
+        ({"text": "a", "beams": 2, "temperature": 1}, "/beams"),
+        ({"text": "a", "reject": "the"}, "/reject"),
+        ({"text": "a", "reject": [1]}, "/reject/0"),
+        ({"text": "a", "punctuation": "maybe"}, "/punctuation"),
         ({"text": 3}, "/text"),
         ({}, "/text"),
         ({"text": "a", "topk": 3}, "/topk"),

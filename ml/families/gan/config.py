@@ -12,6 +12,8 @@ from ml.run import Budget
 SIZES = (28, 32, 48, 64)
 BATCH = range(8, 32 + 1)  # real pictures an update, when left open
 RATE = 1e-3  # for the largest of them
+FEW = 500, 2000  # training pictures: up to the first augmentation is at full strength, from the second on there is none
+Objective = Literal["minimax", "non-saturating", "hinge", "relativistic"]
 UPDATES = 20  # an epoch at least: few pictures in large batches take hundreds of epochs to learn
 
 
@@ -22,9 +24,11 @@ class GANConfig(BaseModel):
 
     size: Literal[28, 32, 48, 64] | None = Field(None, description="Side of the pictures drawn, in pixels")
     colour: bool | None = Field(None, description="RGB (true) or gray (false)")
-    objective: Literal["non-saturating", "minimax"] = Field(
-        "non-saturating", description="'minimax' is the lecture's objective as written; the other has the same goal"
+    objective: Objective = Field(
+        "non-saturating", description="'minimax' is the lecture's objective as written; the others have the same goal"
     )
+    labels: bool = Field(False, description="Learn the classes too, so that one can be asked for; needs labelled data")
+    classes: int = Field(0, ge=0, le=1000, description="How many there are; taken from the data")
     latent: int = Field(64, ge=1, le=1024, description="Size of the latent vector z")
     channels: list[int] | None = Field(
         None, min_length=1, max_length=5, description="Channels of the generator from its coarsest layer to its finest"
@@ -35,6 +39,9 @@ class GANConfig(BaseModel):
     beta2: float = Field(0.99, ge=0, lt=1)
     penalty: float = Field(1.0, ge=0, description="Weight of the gradient penalties R1 and R2; 0 switches them off")
     penalty_every: int = Field(8, ge=1, le=64, description="Updates between two penalties")
+    augment: float | None = Field(
+        None, ge=0, le=1, description="Strength of differentiable augmentation, for few pictures; 0 is none"
+    )
     ema: float = Field(0.995, ge=0, lt=1, description="Decay of the averaged generator, which is what is sampled")
     hold: float = Field(0.5, ge=0, le=1, description="Share of the budget before the learning rate starts to decay")
     evaluations: int = Field(10, ge=1, le=1000, description="Evaluations, spread evenly over the budget")
@@ -66,6 +73,8 @@ def resolve(config: GANConfig, info: DatasetInfo) -> GANConfig:
         "channels": channels,
         "batch_size": batch,
         "learning_rate": config.learning_rate or rate,
+        "augment": _augmentation(info) if config.augment is None else config.augment,
+        "classes": (config.classes or len(info.classes)) if config.labels else 0,
     }
     return GANConfig.model_validate(config.model_dump() | chosen)
 
@@ -75,6 +84,15 @@ def _batch_size(info: DatasetInfo) -> int:
     if count is None:  # a built-in data set that is not made yet
         return BATCH[-1]
     return min(BATCH[-1], max(BATCH[0], (count - 2 * images.held_out(count)) // UPDATES))
+
+
+def _augmentation(info: DatasetInfo) -> float:
+    """How strong: the fewer the training pictures, the sooner the discriminator knows them by heart."""
+    count = info.counts.get("pictures")
+    if count is None:
+        return 0.0
+    few, many = FEW
+    return min(1.0, max(0.0, (many - (count - 2 * images.held_out(count))) / (many - few)))
 
 
 GAN = FamilySpec(
@@ -92,7 +110,7 @@ GAN = FamilySpec(
         "quick": Preset("One minute: rough pictures, to see it move.", Budget(minutes=1), {"evaluations": 6}),
     },
     score=Score("frechet_distance", higher_is_better=False),
-    architecture=("size", "colour", "latent", "channels"),
+    architecture=("size", "colour", "latent", "channels", "labels", "classes"),
     resolve=resolve,
     implementation="ml.families.gan.model:GANFamily",
 )

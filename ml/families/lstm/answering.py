@@ -26,7 +26,8 @@ Context = tuple[list[int], Row, int]  # the ids so far, the network's distributi
 
 def fit(model: "WordLSTM", config: LSTMConfig, data: "TextData") -> Mixture:
     """Count the training part, and weigh all parts by the validation part; evenly where nothing is held out."""
-    ngram = NGram.count(np.asarray(data.splits["train"][:MOST_COUNTED]), len(data.vocabulary))
+    counted = np.asarray(data.splits["train"][:MOST_COUNTED])
+    ngram = NGram.count(counted, len(data.vocabulary), config.ngram_order)
     mixture = Mixture.even(ngram, data.vocabulary.is_suggestion)
     given, kinds = [], []
     for said, lstm, word in contexts(model, config, data, "validation", MOST_FITTED):

@@ -41,6 +41,7 @@ class LSTMConfig(BaseModel):
         0.05, ge=0, le=1, description="Chance that a stream starts an update without what came before"
     )
     negatives: int | None = Field(None, ge=0, le=65_536, description="Sampled-softmax negatives; 0 is the full softmax")
+    ngram_order: int = Field(5, ge=2, le=6, description="Longest n-gram of the text that answers beside the LSTM")
     optimizer: Literal["adam", "adamw"] = "adamw"
     learning_rate: float | None = Field(None, gt=0, le=1, description="Peak learning rate")
     hold: float = Field(0.2, ge=0, le=1, description="Share of the budget before the learning rate starts to decay")

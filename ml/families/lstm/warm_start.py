@@ -28,7 +28,7 @@ def extend_vocabulary(known: Vocabulary, new: Vocabulary, most: int) -> Vocabula
     added = [i for i, word in enumerate(new.words) if word not in known.ids][: max(0, most - len(known))]
     words = (*known.words, *(new.words[i] for i in added))
     shown = (*known.shown, *(new.shown[i] for i in added))
-    return Vocabulary(words, shown, known.unk, known.eos)
+    return Vocabulary(words, shown, known.unk, known.eos, known.capitals)
 
 
 def fingerprint(vocabulary: Vocabulary) -> str:
