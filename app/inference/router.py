@@ -51,7 +51,9 @@ async def predict_next_word(
 ) -> PredictResponse | Response:
     """Empty text is the start of a sentence. Words the model never saw are listed, and are no error.
 
-    With `Accept: text/event-stream` the continuation comes word by word, then the whole answer as `event: done`.
+    Suggestions come with the capitals that belong there: at the start of a sentence, and those of a half-typed word. A
+    Hangul syllable need not be complete. With `Accept: text/event-stream` the continuation comes word by word (`text`
+    is what each adds, its space and marks too), then the whole answer as `event: done`.
     """
     media = preferred(accept, ("application/json", STREAM))
     if media is None:

@@ -36,6 +36,13 @@ class PredictRequest(BaseModel):
     reject: list[str] = Field(
         [], max_length=1000, description="Words just refused, as they were suggested: not suggested this time"
     )
+    context: str = Field("", description="More of the caller's own words, from before `text`: they become likelier")
+    parts: list[Part] = Field(
+        list(PARTS),
+        min_length=1,
+        description="Which parts may answer: the LSTM, the n-gram of its text, the cache of the caller's own words",
+    )
+    explain: bool = Field(False, description="Say of each prediction which part spoke, and from which lines")
 
     @field_validator("sample_top_k", "top_p")
     @classmethod
@@ -50,14 +57,6 @@ class PredictRequest(BaseModel):
         if value > 1 and info.data.get("temperature"):
             raise ValueError("beams look for the likeliest continuation; leave temperature out, or beams")
         return value
-
-    context: str = Field("", description="More of the caller's own words, from before `text`: they become likelier")
-    parts: list[Part] = Field(
-        list(PARTS),
-        min_length=1,
-        description="Which parts may answer: the LSTM, the n-gram of its text, the cache of the caller's own words",
-    )
-    explain: bool = Field(False, description="Say of each prediction which part spoke, and from which lines")
 
 
 class ModelReference(BaseModel):
@@ -88,7 +87,9 @@ class Prediction(BaseModel):
 
 class PredictResponse(BaseModel):
     predictions: list[Prediction]
-    continuation: str = Field(description="`words` words; when a word is half-typed, its completion comes first")
+    continuation: str = Field(
+        description="`words` words, written as they would go on; when a word is half-typed, its completion comes first"
+    )
     unknown_words: list[str] = Field(description="Words of the text that the model has never seen")
     model: ModelReference
     request_id: str

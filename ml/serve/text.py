@@ -134,16 +134,32 @@ class NextWord:
 
         An empty context starts a sentence.
         """
-        rows = [[*([self.start] if len(context) < self.most else []), *context][-self.most :] for context in contexts]
+        rows = [self.context(context) for context in contexts]
         lengths = np.array([len(row) for row in rows], dtype=np.int64)
         ids = np.full((len(rows), int(lengths.max())), self.start, dtype=np.int64)
         for row, at in zip(rows, ids, strict=True):
             at[: len(row)] = row  # padded on the right, which an LSTM read up to `lengths` never sees
         hidden = {name: np.repeat(zeros, len(rows), 1) for name, zeros in self._hidden.items()}
-        logits = self._session.run(["logits"], {"ids": ids, "lengths": lengths, **hidden})[0]
-        exp = np.exp(logits - logits.max(1, keepdims=True))
-        out: npt.NDArray[np.float32] = exp / exp.sum(1, keepdims=True)
-        return out
+        return _softmax(self._session.run(["logits"], {"ids": ids, "lengths": lengths, **hidden})[0])
+
+    def context(self, ids: Sequence[int]) -> list[int]:
+        """What the LSTM reads of the ids before a word: the last `most`, or all of them behind the start."""
+        return [*([self.start] if len(ids) < self.most else []), *ids][-self.most :]
+
+    @property
+    def carries(self) -> bool:
+        """Whether the LSTM gives its hidden state, so that `read` works."""
+        return bool(self._hidden)
+
+    def read(
+        self, ids: npt.NDArray[np.integer], hidden: Sequence[Probabilities] | None = None
+    ) -> tuple[Probabilities, list[Probabilities]]:
+        """Read ids (B, T) on behind `hidden`, or as the first: what may follow (B, V), and h and c, (layers, B, H)."""
+        before = hidden or [np.repeat(zeros, len(ids), 1) for zeros in self._hidden.values()]
+        lengths = np.full(len(ids), ids.shape[1], dtype=np.int64)
+        asked = {"ids": ids.astype(np.int64), "lengths": lengths, **dict(zip(self._hidden, before, strict=True))}
+        logits, *after = self._session.run(["logits", *(f"{name}_out" for name in self._hidden)], asked)
+        return _softmax(logits), after
 
     def answer(self, queries: Sequence[Query]) -> list[Answer]:
         """Answer queries together: one forward pass for all that wait, one more for each further word."""
@@ -314,3 +330,9 @@ class NextWord:
             shown = shown[1:]
         said += orthography.join(shown, typed + said, self._case)
         return said if work.query.goes_on else said.lstrip()
+
+
+def _softmax(logits: Probabilities) -> Probabilities:
+    exp = np.exp(logits - logits.max(1, keepdims=True))
+    out: Probabilities = exp / exp.sum(1, keepdims=True)
+    return out
