@@ -5,12 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from ml.data import builtin, store
 from ml.data.store import DatasetInfo
 from ml.families import catalog
 from ml.run import Budget, RunDir, RunSpec
 from ml.trainer import Trainer
+
+torch.set_num_threads(1)  # as every process of the service does: two beside any load cost ten times
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
