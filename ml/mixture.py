@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from ml.ngram import NGram, Row
 
-Part = Literal["lstm", "ngram", "cache"]
-PARTS: tuple[Part, ...] = ("lstm", "ngram", "cache")
+Part = Literal["lstm", "ngram", "cache", "learned"]
+PARTS: tuple[Part, ...] = ("lstm", "ngram", "cache", "learned")  # the last of them joins behind: ml.serve.learned
 COMPONENTS: tuple[Part, ...] = ("lstm", "ngram", "cache", "cache")  # the last of them: pairs of words
 
 NGRAM, SOURCES = "ngram.safetensors", "sources.zlib"  # a version's files
@@ -22,10 +22,12 @@ NGRAM, SOURCES = "ngram.safetensors", "sources.zlib"  # a version's files
 WINDOW = 500  # of the caller's last ids, how many are remembered
 HALF = 100  # ids after which a word weighs half as much
 SUPPORT = (1e-9, 0.3, 1.0)  # how much was said behind the same word before: edges between kinds of context
+LONG = 50  # ids from which on a text tells what it is about: shorter ones are other kinds of context
 ROUNDS, FRESH = 100, 1e-4  # of expectation maximisation at most; it stops when no weight moves by more
 PRIOR = 20  # tokens that speak for the even weights: few held-out lines do not switch a part off
 
 Weights = npt.NDArray[np.float64]  # (kinds of context, components)
+KINDS = 2 * (len(SUPPORT) + 1)
 _FADING = 0.5 ** (np.arange(WINDOW)[::-1] / HALF)
 
 
@@ -40,7 +42,7 @@ class Blend:
         """How much of `word`'s probability each part gave; together 1."""
         given = dict.fromkeys((part for part, _, _ in self.components), 0.0)
         for part, weight, row in self.components:
-            given[part] += weight * float(row[word])
+            given[part] += weight * float(row[word]) if word < len(row) else 0.0
         total = sum(given.values())
         return {part: value / total if total else 0.0 for part, value in given.items()}
 
@@ -49,9 +51,8 @@ class Mixture:
     """`is_word` (V,) tells what the cache may hold: it repeats words, not commas."""
 
     def __init__(self, ngram: NGram, is_word: npt.NDArray[np.bool_], weights: Weights) -> None:
-        kinds, components = len(SUPPORT) + 1, len(COMPONENTS)
-        if weights.shape != (kinds, components) or not np.isfinite(weights).all() or (weights < 0).any():
-            raise ValueError(f"a mixture has {kinds} x {components} weights of 0 or more")
+        if weights.shape != (KINDS, len(COMPONENTS)) or not np.isfinite(weights).all() or (weights < 0).any():
+            raise ValueError(f"a mixture has {KINDS} x {len(COMPONENTS)} weights of 0 or more")
         if ngram.unigram.shape != is_word.shape:
             raise ValueError("the n-gram has another number of words than the model")
         self.ngram, self.is_word, self.weights = ngram, is_word, weights
@@ -59,12 +60,14 @@ class Mixture:
     @classmethod
     def even(cls, ngram: NGram, is_word: npt.NDArray[np.bool_]) -> "Mixture":
         """Weights to start from, and for a text that holds nothing out."""
-        return cls(ngram, is_word, np.tile([0.5, 0.3, 0.1, 0.1], (len(SUPPORT) + 1, 1)))
+        return cls(ngram, is_word, np.tile([0.6, 0.32, 0.04, 0.04], (KINDS, 1)))
 
     def blend(self, lstm: Row, said: Sequence[int], parts: Sequence[Part] = PARTS) -> Blend:
         """The distribution behind the ids `said` (the caller's text so far), `lstm` (V,) being the network's."""
         rows, kind = self._rows(lstm, said, parts)
         have = [(i, row) for i, row in enumerate(rows) if row is not None]
+        if not have:  # a cache alone, behind nothing: any word is as good
+            return Blend(np.full_like(lstm, 1 / len(lstm)), ())
         weights = np.array([self.weights[kind, i] for i, _ in have])
         weights = weights / weights.sum() if weights.sum() > 0 else np.full(len(have), 1 / len(have))
         out = np.zeros_like(lstm)
@@ -96,7 +99,8 @@ class Mixture:
         ngram = self.ngram.row(said[-self.ngram.longest :])[0] if "ngram" in parts else None
         singles, pairs, support = _repeat(said[-WINDOW:], self.is_word) if "cache" in parts else (None, None, 0.0)
         rows = [lstm if "lstm" in parts else None, ngram, singles, pairs]
-        return rows, int(np.searchsorted(SUPPORT, support, side="right"))
+        long = len(said) >= LONG
+        return rows, int(np.searchsorted(SUPPORT, support, side="right")) + long * (len(SUPPORT) + 1)
 
 
 def _repeat(said: Sequence[int], is_word: npt.NDArray[np.bool_]) -> tuple[Row | None, Row | None, float]:

@@ -51,7 +51,7 @@ def test_weights_go_to_the_part_that_is_right(mixture: Mixture) -> None:
     assert mean > np.log((given * mixture.weights[0]).sum(1)).mean()
 
 
-@pytest.mark.parametrize("weights", [np.ones((4, 3)), np.full((4, 4), np.nan), -np.ones((4, 4))])
+@pytest.mark.parametrize("weights", [np.ones((8, 3)), np.full((8, 4), np.nan), -np.ones((8, 4))])
 def test_weights_that_are_none_are_refused(mixture: Mixture, weights: np.ndarray) -> None:
     with pytest.raises(ValueError, match="weights"):
         Mixture(mixture.ngram, IS_WORD, weights)

@@ -31,9 +31,10 @@ def fit(model: "WordLSTM", config: LSTMConfig, data: "TextData") -> Mixture:
     mixture = Mixture.even(ngram, data.vocabulary.is_suggestion)
     given, kinds = [], []
     for said, lstm, word in contexts(model, config, data, "validation", MOST_FITTED):
-        of_each, kind = mixture.targets(lstm, said, word)
-        given.append(of_each)
-        kinds.append(kind)
+        for history in (said, _line(said, data.vocabulary.eos)):  # people type into a long text, and into an empty box
+            of_each, kind = mixture.targets(lstm, history, word)
+            given.append(of_each)
+            kinds.append(kind)
     return mixture.fit(np.array(given), np.array(kinds)) if given else mixture
 
 
@@ -48,6 +49,11 @@ def figures(
         scorers["ngram_"].add(mixture.ngram.row(said[-mixture.ngram.longest :])[0], word)
         scorers["ngram_cache_"].add(mixture.blend(lstm, said, ("ngram", "cache")).row, word)
     return {prefix + name: value for prefix, scorer in scorers.items() for name, value in scorer.figures().items()}
+
+
+def _line(said: list[int], eos: int | None) -> list[int]:
+    """What of a text belongs to its last line, with the <eos> before it."""
+    return next((said[at:] for at in range(len(said) - 1, 0, -1) if said[at] == eos), said)
 
 
 @torch.no_grad()

@@ -157,13 +157,13 @@ class LSTMFamily(Family[LSTMConfig, TextData]):
     """Next-word prediction by an LSTM (Hochreiter and Schmidhuber 1997)."""
 
     def prepare(self, source: Path, config: LSTMConfig, into: Path, base: Path | None = None) -> TextData:
-        known = None if base is None else read_vocabulary(base)
+        known, more = None if base is None else read_vocabulary(base), learned.lines(into)
         if config.windows:
-            data = _windows(store.read_lines(source), config, known)
+            data = _windows(chain(store.read_lines(source), more), config, known)
             data.vocabulary.save(into / "vocabulary.json")
             np.save(into / "train.npy", data.splits["train"])
             return data
-        vocabulary = corpus.learn_vocabulary(source, config.min_count or 1, config.max_words)
+        vocabulary = corpus.learn_vocabulary(source, config.min_count or 1, config.max_words, more)
         if len(vocabulary) < 4:
             raise TrainingError("the text has fewer than two different words; give it more text")
         if known is not None:
@@ -173,7 +173,7 @@ class LSTMFamily(Family[LSTMConfig, TextData]):
                 f"one-hot words are for at most {MOST_ONE_HOT_WORDS:,} different ones, and this text has "
                 f"{len(vocabulary):,}; leave one_hot out, or set max_words"
             )
-        corpus.encode(source, vocabulary, into)
+        corpus.encode(source, vocabulary, into, more)
         corpus.keep_lines(source, into / SOURCES)
         data = self.load(into)
         if config.by_line and len(data.splits["train"]) > MOST_BY_LINE:
