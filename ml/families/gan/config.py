@@ -12,7 +12,9 @@ from ml.run import Budget
 SIZES = (28, 32, 48, 64)
 BATCH = range(8, 32 + 1)  # real pictures an update, when left open
 RATE = 1e-3  # for the largest of them
-FEW = 500, 2000  # training pictures: up to the first augmentation is at full strength, from the second on there is none
+FEW = 500, 2000  # training pictures: up to the first augmentation is strongest, from the second on there is none
+STRONGEST = 0.3  # at 1 pictures get blurred in the minutes that there are
+LONG = 15  # minutes, from which on 64 pixels pay
 Objective = Literal["minimax", "non-saturating", "hinge", "relativistic"]
 UPDATES = 20  # an epoch at least: few pictures in large batches take hundreds of epochs to learn
 
@@ -57,11 +59,19 @@ class GANConfig(BaseModel):
         return self
 
 
+def within(config: GANConfig, info: DatasetInfo, budget: Budget) -> GANConfig:
+    """The larger size where there are the minutes to fill it with more than blobs."""
+    large = min(info.counts.get("height", 0), info.counts.get("width", 0)) >= SIZES[-1]
+    if config.size is None and config.channels is None and large and (budget.minutes or 0) >= LONG:
+        return config.model_copy(update={"size": SIZES[-1]})
+    return config
+
+
 def resolve(config: GANConfig, info: DatasetInfo) -> GANConfig:
     """Fill in what was left open from the pictures' size, colour and number."""
     side = max(info.counts.get("height", 0), info.counts.get("width", 0))
     colour = info.counts.get("channels") == 3 if config.colour is None else config.colour
-    # 32 for larger colour pictures: a few minutes on one core draw faces there, and only blobs at 64.
+    # 32 for larger colour pictures, unless `within` said otherwise: a few minutes draw faces there, and blobs at 64.
     size = config.size or (28 if side <= 28 and not colour else 32)
     channels = config.channels or {28: [64, 32], 32: [96, 48, 24], 48: [96, 64, 32, 16], 64: [128, 96, 48, 24]}[size]
     batch = config.batch_size or _batch_size(info)
@@ -92,7 +102,8 @@ def _augmentation(info: DatasetInfo) -> float:
     if count is None:
         return 0.0
     few, many = FEW
-    return min(1.0, max(0.0, (many - (count - 2 * images.held_out(count))) / (many - few)))
+    share = (many - (count - 2 * images.held_out(count))) / (many - few)
+    return round(STRONGEST * min(1.0, max(0.0, share)), 2)
 
 
 GAN = FamilySpec(
@@ -112,5 +123,6 @@ GAN = FamilySpec(
     score=Score("frechet_distance", higher_is_better=False),
     architecture=("size", "colour", "latent", "channels", "labels", "classes"),
     resolve=resolve,
+    within=within,
     implementation="ml.families.gan.model:GANFamily",
 )

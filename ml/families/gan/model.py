@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,13 @@ class ImageData:
     splits: dict[str, Pictures]
     labels: dict[str, Labels] = field(default_factory=dict)
     classes: list[str] = field(default_factory=list)
+    _references: dict[str, evaluation.Reference] = field(default_factory=dict, compare=False)
+
+    def reference(self, split: Split) -> evaluation.Reference:
+        """At most `evaluation.MOST` pictures of the split, to compare drawn ones with."""
+        if split not in self._references:
+            self._references[split] = evaluation.Reference(_to_tensor(self.splits[split][: evaluation.MOST]))
+        return self._references[split]
 
     @cached_property
     def known(self) -> evaluation.Known:
@@ -158,23 +165,23 @@ class GANFamily(Family[GANConfig, ImageData]):
 
     @torch.no_grad()
     def evaluate(self, state: State, config: GANConfig, data: ImageData, split: Split) -> dict[str, float]:
-        """On at most `evaluation.MOST` pictures of the split and as many drawn, of the same classes; on the test part
-        also each figure's floor, which is that of the test part against the validation part instead of drawn ones."""
-        real, labels = _to_tensor(data.splits[split][: evaluation.MOST]), _labels_of(config, data, split)
+        """On as many drawn pictures as real ones, of the same classes; on the test part also each figure's floor, which
+        is that of the test part against the validation part instead of drawn ones."""
+        reference, labels = data.reference(split), _labels_of(config, data, split)
+        real = reference.pictures
         drawn = self._draw(state, config, range(len(real)), labels)
         logits = [_judge(state, pictures, labels) for pictures in (real, drawn)]
         # Pairs fix only the difference of two logits: what is in the middle is then taken as 1/2.
         middle = sum(float(kind.mean()) for kind in logits) / 2 if config.objective == "relativistic" else 0.0
         d_real, d_fake = (float(torch.sigmoid(kind - middle).mean()) for kind in logits)
         figures = {
-            **evaluation.compare(real, drawn),
+            **reference.compare(drawn),
             "d_real": d_real,
             "d_fake": d_fake,
             **data.known.figures(drawn),
         }
         if split == "test":
-            other = _to_tensor(data.splits["validation"])
-            floors = evaluation.compare(real, other) | data.known.figures(real)
+            floors = reference.compare(data.reference("validation").pictures) | data.known.figures(real)
             names = ("precision", "recall", "density", "coverage", "near_copies")
             figures |= {f"{name}_floor": floors[name] for name in names}
             figures["frechet_floor"] = floors["frechet_distance"]
@@ -194,8 +201,7 @@ class GANFamily(Family[GANConfig, ImageData]):
     @torch.no_grad()
     def _draw(self, state: State, config: GANConfig, seeds: range, labels: Tensor | None = None) -> Tensor:
         """The averaged generator's pictures of these seeds, on the CPU: (N, C, S, S)."""
-        z = torch.from_numpy(np.stack([latent(seed, config.latent) for seed in seeds]))
-        return _in_parts(state.modules["average"], state.device, z, labels)
+        return _in_parts(state.modules["average"], state.device, _latents(seeds, config.latent), labels)
 
     def has_held_out(self, data: ImageData) -> bool:
         return True
@@ -241,6 +247,12 @@ def _steps_per_round(data: ImageData, config: GANConfig) -> int:
 def _rounds(data: ImageData, config: GANConfig) -> int:
     """How often an epoch goes round the pictures."""
     return -(-UPDATES // _steps_per_round(data, config))
+
+
+@lru_cache(maxsize=4)
+def _latents(seeds: range, size: int) -> Tensor:
+    """(N, size); kept, because every evaluation draws the same seeds."""
+    return torch.from_numpy(np.stack([latent(seed, size) for seed in seeds]))
 
 
 def _to_tensor(pictures: Pictures) -> Tensor:

@@ -14,6 +14,17 @@ from ml.run import Budget
 
 def test_a_family_is_listed_under_its_own_name() -> None:
     assert {name: spec.name for name, spec in FAMILIES.items()} == {"lstm": "lstm", "gan": "gan"}
+    assert [spec.modality for spec in catalog.variants("gan")] == ["image", "number"]
+    assert catalog.learns_from("gan") == "images or numbers"
+
+
+def test_the_implementation_follows_from_the_data() -> None:
+    assert catalog.key_for("gan", "image") == "gan"
+    assert catalog.key_for("gan", "number") == "gan-number"
+    assert catalog.key_for("gan", "text") == "gan"  # which says that it learns from no texts
+    assert catalog.load("gan-number").spec is catalog.IMPLEMENTATIONS["gan-number"]
+    with pytest.raises(KeyError):
+        catalog.key_for("transformer", "text")
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -30,8 +41,8 @@ def test_an_unknown_name_is_a_keyerror() -> None:
 
 def test_the_catalog_and_serving_need_no_torch() -> None:
     code = (
-        "import sys; from ml.families import catalog; import ml.serve.text, ml.serve.images;"
-        "[spec.Config.model_json_schema() for spec in catalog.FAMILIES.values()];"
+        "import sys; from ml.families import catalog; import ml.serve.text, ml.serve.images, ml.serve.density;"
+        "[spec.Config.model_json_schema() for spec in catalog.IMPLEMENTATIONS.values()];"
         "print([m for m in ('torch', 'safetensors', 'onnx') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)

@@ -16,6 +16,8 @@ from ml.families import catalog
 from ml.families.base import State, TrainingError
 from ml.families.gan.config import GAN, SIZES, GANConfig, resolve
 from ml.families.gan.model import PREVIEW_SEEDS, Discriminator, GANFamily, Generator, ImageData, _to_pixels
+from ml.families.gan.networks import Enlarging
+from ml.run import Budget
 from ml.serve import images as serving
 from tests.ml import tiny
 from tests.ml.tiny import differences
@@ -162,12 +164,17 @@ def test_mean_answers_of_the_discriminator_are_told_at_every_evaluation(finished
     for point in points:
         assert 0 < point["d_real"] < 1
         assert 0 < point["d_fake"] < 1
-        assert {"loss_d", "loss_g", "frechet_distance"} <= point.keys()
+        assert {"loss_d", "loss_g", "frechet_distance", "precision", "recall", "coverage"} <= point.keys()
+        assert {"near_copies", "spread"} <= point.keys()
 
 
 def test_the_test_part_has_the_floor_beside_the_distance(finished: Any) -> None:
     metrics = finished("gan").manifest.metrics
     assert 0 < metrics["frechet_floor"] < metrics["frechet_distance"]
+    for name in ("precision", "recall", "density", "coverage", "near_copies"):
+        assert 0 <= metrics[name] <= max(1, metrics["density"])
+        assert metrics[f"{name}_floor"] >= 0
+    assert metrics["coverage_floor"] > metrics["coverage"]
 
 
 # -- networks --------------------------------------------------------------------------------------------------------
@@ -183,6 +190,13 @@ def test_every_size_and_colour_is_drawn_and_judged(size: int, colour: bool) -> N
     assert pictures.shape == (2, 3 if colour else 1, size, size)
     assert float(pictures.abs().max()) <= 1
     assert logits.shape == (2,)
+
+
+def test_enlarging_is_nearest_neighbour_upsampling_and_a_convolution() -> None:
+    layer, x = Enlarging(5, 3), torch.randn(2, 5, 7, 7)
+    enlarged = torch.nn.functional.interpolate(x, scale_factor=2.0, mode="nearest")
+    theirs = torch.nn.functional.conv2d(enlarged, layer.weight, layer.bias, padding=1)
+    torch.testing.assert_close(layer(x), theirs, rtol=1e-4, atol=1e-4)
 
 
 def test_one_picture_is_judged_by_itself(finished: Any) -> None:
@@ -225,6 +239,32 @@ def test_size_and_colour_are_chosen_from_the_pictures(
     assert (config.size, config.colour) == (size, colour)
     assert config.channels is not None
     assert size % 2 ** len(config.channels) == 0
+
+
+@pytest.mark.parametrize(
+    ("side", "minutes", "values", "size"),
+    [
+        (64, 15, {}, 64),
+        (64, 14, {}, 32),
+        (128, 60, {}, 64),
+        (48, 60, {}, 32),
+        (64, 60, {"size": 48}, 48),
+        (64, None, {}, 32),  # the preset's four minutes
+    ],
+)
+def test_with_the_time_for_it_large_pictures_stay_large(
+    side: int, minutes: float | None, values: dict[str, Any], size: int
+) -> None:
+    assert GAN.settle("auto", values, info(side, side, 3), None, Budget(minutes=minutes)).size == size
+
+
+@pytest.mark.parametrize(
+    ("pictures", "strength"), [(50, 0.3), (200, 0.3), (625, 0.3), (1250, 0.2), (2500, 0), (5000, 0)]
+)
+def test_few_pictures_are_augmented_the_more_the_fewer_they_are(pictures: int, strength: float) -> None:
+    about = tiny.info("image").model_copy(update={"counts": {"pictures": pictures, "height": 28, "width": 28}})
+    assert resolve(GANConfig(), about).augment == strength
+    assert resolve(GANConfig(augment=0.7), about).augment == 0.7
 
 
 @pytest.mark.parametrize("pictures", [50, 120, 200, 201, 375, 399, 500, 795, 800, 5000, 100_000])
