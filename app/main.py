@@ -23,10 +23,14 @@ from app.datasets.reader import Reader
 from app.datasets.router import Gate
 from app.datasets.router import router as datasets_router
 from app.datasets.service import Datasets
+from app.evaluation import router as evaluation_router
+from app.evaluation.service import MOST_BODY, Evaluations
 from app.inference import picture_router
 from app.inference.gallery import Gallery
 from app.inference.router import router as inference_router
 from app.inference.service import ModelHost
+from app.learning.router import router as learning_router
+from app.learning.service import Learning
 from app.registry.router import router as registry_router
 from app.registry.service import Registry
 from app.registry.transfer import Transfer
@@ -72,6 +76,7 @@ class Services:
         self.datasets = Datasets(self.database, self.data_dir, self.owner, Reader(limits))
         self.registry = Registry(self.database, self.data_dir / "models", settings.keep_versions)
         self.transfer = Transfer(self.registry, settings.max_upload_bytes, settings.max_unpacked_bytes)
+        self.learning = Learning(self.database, self.registry, settings.max_learned, settings.max_phrase)
         self.jobs = Jobs(self.database, self.datasets, self.registry, settings.max_queued, self.data_dir)
         self.attempts = Attempts(self.database)
 
@@ -93,8 +98,10 @@ def create_app(settings: Settings) -> FastAPI:
     services.sweep()
     services.registry.tidy()
     services.registry.install_starters(STARTERS)
-    host = ModelHost(services.registry, settings.queue_size, settings.deadline_seconds, settings.reload_seconds)
+    limits = (settings.queue_size, settings.deadline_seconds, settings.reload_seconds)
+    host = ModelHost(services.registry, services.learning, *limits)
     gallery = Gallery(host, services.datasets)
+    evaluations = Evaluations(host, services.datasets, services.jobs)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -102,6 +109,7 @@ def create_app(settings: Settings) -> FastAPI:
         yield
         services.datasets.reader.stopping.set()  # nobody waits for a picture that is still being read
         await run_in_threadpool(gallery.close)
+        await run_in_threadpool(evaluations.close)
         await run_in_threadpool(host.close)
         services.close()
 
@@ -118,6 +126,7 @@ def create_app(settings: Settings) -> FastAPI:
     upload = settings.max_upload_bytes + 512 * settings.max_upload_files + 1024 * 1024
     uploads = {("POST", "/datasets"): upload, ("POST", "/models/import"): upload}
     uploads["POST", picture_router.SCORE] = picture_router.MOST_BODY
+    uploads["POST", evaluation_router.ROUTE] = MOST_BODY
     app.add_middleware(RequestContext, max_body_bytes=settings.max_body_bytes, uploads=uploads)
     if settings.cors_origins:
         app.add_middleware(
@@ -130,14 +139,17 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings, app.state.answers, app.state.gate = settings, services.answers, Gate()
     app.state.registry, app.state.datasets, app.state.jobs = services.registry, services.datasets, services.jobs
     app.state.host, app.state.gallery, app.state.transfer = host, gallery, services.transfer
+    app.state.evaluations, app.state.learning = evaluations, services.learning
     # Set when the service is told to stop: event streams end then, and what is read of uploads.
     app.state.stopping = services.datasets.reader.stopping = threading.Event()
     errors.install(app)
     for router in (
         inference_router,
         picture_router.router,
+        evaluation_router.router,
         training_router,
         registry_router,
+        learning_router,
         datasets_router,
         web_router,
     ):

@@ -47,6 +47,7 @@ class Manifest(BaseModel):
     seed: int
     dataset: DatasetInfo
     base: dict[str, Any] | None = None  # the version it was fine-tuned from: reference, sha256, steps, its own base
+    learned: list[str] = []  # SHA-256 of the phrases that it, or a version it comes from, was trained with
     metrics: dict[str, Any]
     score: ScoreEntry
     serving: dict[str, Any]

@@ -13,9 +13,10 @@ import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
 
-from ml import files
+from ml import evaluate, files
 from ml.data import builtin, store
 from ml.data.store import DatasetError
+from ml.evaluate import CannotEvaluate
 from ml.families import catalog
 from ml.families.base import TrainingError
 from ml.run import ExitCode, RunDir, RunSpec
@@ -53,6 +54,12 @@ def train(run: RunDir) -> ExitCode:
         if spec.family not in catalog.FAMILIES:
             raise TrainingError(f"no family {spec.family!r}; there are {', '.join(catalog.FAMILIES)}")
         folder = data_folder(run, spec)
+        if spec.evaluate:
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(ExitCode.INTERRUPTED))  # there is nothing to save
+            if asked:
+                return ExitCode.INTERRUPTED
+            evaluate.run(run, spec, folder)
+            return ExitCode.DONE
         key = catalog.key_for(spec.family, store.read_info(folder).modality)
         presets = catalog.IMPLEMENTATIONS[key].presets
         if spec.preset not in presets:
@@ -66,6 +73,8 @@ def train(run: RunDir) -> ExitCode:
     except Cancelled:
         run.emit("status", status="cancelled")
         return ExitCode.CANCELLED
+    except CannotEvaluate as error:
+        return _fail(run, "cannot_evaluate", str(error))
     except (TrainingError, DatasetError, ValidationError) as error:
         return _fail(run, "cannot_train", str(error))
     except Exception as error:

@@ -30,7 +30,9 @@ from PIL import Image
 
 from ml import artifact, graph
 from ml.artifact import MANIFEST, ArtifactError, Manifest
-from ml.families.catalog import FAMILIES
+from ml.data.numbers import DRAWS
+from ml.families.catalog import IMPLEMENTATIONS
+from ml.serve.density import Density
 from ml.serve.images import Sampler, to_pixels
 from ml.serve.text import NextWord, Query
 from ml.serve.warm import open_warm
@@ -189,8 +191,7 @@ def check(folder: Path) -> Manifest:
         json.dumps(manifest.model_dump(mode="json"), allow_nan=False, ensure_ascii=False).encode()
     except ValueError as error:
         raise BundleError(f"{MANIFEST} holds a value that cannot be shown: {error}") from error
-    family = FAMILIES.get(manifest.family)
-    if family is None or family.modality != manifest.modality:
+    if not any((s.name, s.modality) == (manifest.family, manifest.modality) for s in IMPLEMENTATIONS.values()):
         raise BundleError(f"this Inkling knows no family {manifest.family[:40]!r} of {manifest.modality} models")
     metric = manifest.metrics.get(manifest.score.metric)
     if metric is not None and not isinstance(metric, int | float):
@@ -204,6 +205,8 @@ def check(folder: Path) -> Manifest:
     try:
         if isinstance(predictor, NextWord):
             _try_words(predictor)
+        elif isinstance(predictor, Density):
+            _try_numbers(predictor)
         else:
             _try_pictures(predictor)
     except BundleError:
@@ -239,6 +242,15 @@ def _try_words(predictor: NextWord) -> None:
     if likely.shape != (2, size) or not np.isfinite(likely).all():
         raise BundleError("it gives no probability for each word of its vocabulary")
     predictor.answer([Query(vocabulary.shown[0], words=3)])
+
+
+def _try_numbers(predictor: Density) -> None:
+    drawn = predictor.draw(0)
+    realness = predictor.realness(drawn)
+    if drawn.shape != (DRAWS,) or drawn.dtype != np.float32 or realness.shape != (DRAWS,):
+        raise BundleError("it does not draw one number for each that it is given")
+    if not np.isfinite(drawn).all() or not np.isfinite(realness).all():
+        raise BundleError("what it draws is not finite")
 
 
 def _try_pictures(predictor: Sampler) -> None:

@@ -2,6 +2,7 @@
 
     spec.json       what to train: RunSpec
     events.jsonl    what happened, one JSON object a line, appended
+    learned.json    phrases that join the training part, where there are any: ml.data.learned
     STOP            present: end the run; the trainer exits with CANCELLED
     lock            held by the live trainer, so that two never write here
     prepared/       the data as arrays, made once
@@ -22,6 +23,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from ml.data.learned import LEARNED
 
 
 class ExitCode(IntEnum):
@@ -56,6 +59,7 @@ class RunSpec(BaseModel):
     dataset: str = Field(description="A built-in data set's name, or the path of a data-set folder")
     preset: str = "auto"
     config: dict[str, Any] = {}
+    evaluate: bool = Field(False, description="Measure the version in `base` on the data set, and train nothing")
     seed: int = Field(0, ge=0, le=2**32 - 1)
     budget: Budget = Budget()  # unset: the preset's own
     base: Path | None = Field(None, description="Folder of the version to start from, absolute or seen from RUN_DIR")
@@ -71,6 +75,7 @@ class RunDir:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.spec_file = path / "spec.json"
+        self.learned_file = path / LEARNED
         self.events_file = path / "events.jsonl"
         self.stop_file = path / "STOP"
         self.lock_file = path / "lock"

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 
 from ml import artifact, checkpoint, files, health, warm_start
 from ml.artifact import Manifest, ScoreEntry
-from ml.data import store
+from ml.data import learned, store
 from ml.families.base import Family, Preview, RanAway, Split, State, TrainingError
 from ml.families.catalog import learns_from
 from ml.families.spec import BaseConflict
@@ -70,7 +70,6 @@ class Trainer:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.run, self.spec, self.family, self.now = run, spec, family, now
-        keep_freed_memory()
         self.device = pick_device()
         self.interrupted = False  # set by a signal handler
         self.clock = Clock()
@@ -85,12 +84,13 @@ class Trainer:
         self.base = warm_start.describe(run, spec)
         base_config = self.base.config if self.base is not None else None
         try:
-            self.config = family.spec.settle(spec.preset, spec.config, self.info, base_config)
+            self.config = family.spec.settle(spec.preset, spec.config, self.info, base_config, spec.budget)
         except BaseConflict as error:
             raise TrainingError(str(error)) from error
         self.budget: Budget = family.spec.budget(spec.preset, spec.budget)
         self.run.emit("status", status="preparing", device=self.device.type, config=self.config.model_dump())
         self.data = self._prepare(source)
+        keep_freed_memory()
         torch.manual_seed(spec.seed)
         self.state: State = family.build(self.config, self.data, self.device)
         self.steps_per_epoch = family.steps_per_epoch(self.data, self.config)
@@ -114,6 +114,8 @@ class Trainer:
     def _prepare(self, source: Path) -> Any:
         if not self.run.prepared.exists():
             with files.new_folder(self.run.prepared) as new:
+                if self.info.modality == "text":
+                    learned.keep(self.run.learned_file, new)
                 self.family.prepare(source, self.config, new, warm_start.folder(self.run, self.spec))
                 if self.base is not None:
                     warm_start.keep(self.base, new)
@@ -347,6 +349,7 @@ class Trainer:
             seed=self.spec.seed,
             dataset=self.info,
             base=warm_start.lineage(self.spec, self.base) if self.base is not None else None,
+            learned=sorted({*learned.hashes(self.run.prepared), *(self.base.learned if self.base is not None else ())}),
             metrics=figures,
             score=ScoreEntry(metric=score.metric, higher_is_better=score.higher_is_better, held_out=scored_on),
             serving={},

@@ -3,7 +3,18 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Float, ForeignKey, Index, Integer, TypeDecorator
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    TypeDecorator,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -149,6 +160,21 @@ class Dataset(Base):
     info: Mapped[dict[str, Any]]  # ml.data.store.DatasetInfo
     report: Mapped[dict[str, Any]]  # what was found on reading it: encoding, skipped lines or pictures
     created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Phrase(Base):
+    """What a person taught the models of a name. It outlives their versions, and the model."""
+
+    __tablename__ = "learned"
+    # A number is never given out twice, so that a model's count and highest one tell whether anything changed.
+    __table_args__ = (UniqueConstraint("model", "sha256"), {"sqlite_autoincrement": True})
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(unique=True)
+    model: Mapped[str]
+    sha256: Mapped[str]  # of its words, whatever their case: ml.data.learned.phrase_hash
+    text: Mapped[str]
+    learned_at: Mapped[datetime] = mapped_column(default=now)
 
 
 class Answer(Base):

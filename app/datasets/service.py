@@ -96,6 +96,27 @@ class Datasets:
         """What a run is told: a built-in one's name, or an upload's folder. Raises NotFound."""
         return name if name in builtin.BUILTIN else str(self.path(name).resolve())
 
+    def trained_on(self, info: DatasetInfo) -> str | None:
+        """The id of the data set that a version says it was trained on; None when it is not here. A built-in one that
+        is not prepared yet is taken for the same."""
+        with self.database.read() as session:
+            row = session.get(Dataset, f"ds_{info.sha256[:16]}")
+        if row is not None and row.sha256 == info.sha256:
+            return row.id
+        if info.name in builtin.BUILTIN:
+            entry = self._builtin(info.name)
+            if not entry.prepared or entry.info.sha256 == info.sha256:
+                return info.name
+        return None
+
+    def prepared(self, name: str) -> DatasetInfo:
+        """What a data set is, a built-in one prepared now. Raises NotFound, and what `Reader.builtin` raises."""
+        entry = self.entry(name)
+        if not entry.prepared:
+            self.make_preview(name)
+            entry = self.entry(name)
+        return entry.info
+
     def model_name(self, name: str) -> str:
         """The name of a model when none is given: the data set's, as far as it makes a valid one. Raises NotFound."""
         entry = self.entry(name)

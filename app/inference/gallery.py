@@ -13,11 +13,11 @@ from typing import TypeVar
 
 from anyio import to_thread
 
-from app.core.errors import Busy, Conflict, Invalid, NotFound
+from app.core.errors import Busy, Conflict, Invalid
 from app.core.telemetry import timed
 from app.core.uploads import Upload
 from app.datasets.service import Datasets
-from app.inference import asked, pictures
+from app.inference import asked, numbers, pictures
 from app.inference.picture_schemas import (
     NEAREST_TYPES,
     GenerateRequest,
@@ -32,12 +32,13 @@ from app.inference.pictures import Format, Look
 from app.inference.schemas import ModelReference
 from app.inference.service import Draw, Drawn, Loaded, ModelHost
 from ml.artifact import Manifest
-from ml.data import builtin, store
+from ml.data import store
 from ml.data.images import resize
 from ml.data.store import Labels, Pictures
-from ml.latents import Latent, walk
+from ml.latents import Latent, Seed, walk
 from ml.process import lower_thread_priority
 from ml.serve.animation import MEDIA_TYPES, animate
+from ml.serve.density import Density
 from ml.serve.images import Sampler, encode, enlarge, from_pixels
 from ml.serve.nearest import Nearest, nearest
 
@@ -58,7 +59,7 @@ class Made:
     content: bytes
     media: str
     latents: Sequence[Latent]
-    model: Loaded[Sampler]
+    model: Loaded[Sampler] | Loaded[Density]
 
 
 class Gallery:
@@ -76,6 +77,10 @@ class Gallery:
 
     async def generate(self, body: GenerateRequest, accept: str) -> Made:
         """Raises Invalid, NotAcceptable, and what `ModelHost` raises."""
+        density = await self.host.density(body.model)
+        if density is not None:
+            content, media, seed = await numbers.generate(self.host, density, body, accept)
+            return Made(content, media, (Seed(seed),), density)
         latents = asked.latents_of(body)
         media = asked.container_of(accept, body, len(latents))
         as_json = media == "application/json"
@@ -185,19 +190,9 @@ class Gallery:
 
     def _dataset(self, manifest: Manifest, reference: str) -> tuple[str, Path]:
         """The id and folder of what a version was trained on; a built-in one that was not used yet is made now."""
-        info = manifest.dataset
-        upload = f"ds_{info.sha256[:16]}"
-        try:
-            if self.datasets.get(upload).sha256 == info.sha256:
-                return upload, self.datasets.path(upload)
-        except NotFound:
-            pass
-        if info.name in builtin.BUILTIN:
-            entry = self.datasets.entry(info.name)
-            if not entry.prepared:
-                self.datasets.make_preview(info.name)
-            if self.datasets.get(info.name).sha256 == info.sha256:
-                return info.name, self.datasets.path(info.name)
+        name = self.datasets.trained_on(manifest.dataset)
+        if name is not None and self.datasets.prepared(name).sha256 == manifest.dataset.sha256:
+            return name, self.datasets.path(name)
         raise _gone(manifest, reference)
 
     # -- shared ------------------------------------------------------------------------------------------------------

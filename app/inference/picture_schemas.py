@@ -95,6 +95,13 @@ class GenerateResponse(BaseModel):
     model: ModelReference
 
 
+class NumbersResponse(BaseModel):
+    samples: list[float] = Field(description="The first `count` draws; all 20,000 when count is left out")
+    seed: int
+    ks_distance: float = Field(description="Of all 20,000 draws, to the true density")
+    model: ModelReference
+
+
 class InterpolateRequest(Wanted):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"seeds": [7, 12, 31], "frames": 48}]})
 
@@ -149,8 +156,9 @@ NEAREST_TYPES = ("image/png", "image/webp", "application/json")
 
 GENERATE_RESPONSES: Responses = {
     200: {
-        "description": "By Accept: a grid as PNG or WebP, a ZIP of single pictures, or JSON",
-        "model": GenerateResponse,
+        "description": "By Accept: a grid as PNG or WebP, a ZIP of single pictures, or JSON; of a model of single "
+        "numbers their histogram, or JSON",
+        "model": GenerateResponse | NumbersResponse,
         "content": _binary(*PICTURE_TYPES[:3]),
     }
 }

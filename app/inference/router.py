@@ -113,6 +113,7 @@ def _explanation(why: Why, predictor: NextWord) -> Explanation:
         parts=why.shares,
         words=" ".join(word or "…" for word in why.words) or None,
         sources=[SourceLine(line=line, text=text) for line, text in predictor.sources(why)],
+        phrases=list(why.phrases) or None,
     )
 
 

@@ -40,7 +40,8 @@ class PredictRequest(BaseModel):
     parts: list[Part] = Field(
         list(PARTS),
         min_length=1,
-        description="Which parts may answer: the LSTM, the n-gram of its text, the cache of the caller's own words",
+        description="Which parts may answer: the LSTM, the n-gram of its text, the cache of the caller's own words, "
+        "and what the model was taught by POST /models/{name}/learn",
     )
     explain: bool = Field(False, description="Say of each prediction which part spoke, and from which lines")
 
@@ -73,6 +74,9 @@ class Explanation(BaseModel):
     parts: dict[Part, float] = Field(description="Share of the probability that each part gave; together 1")
     words: str | None = Field(None, description="The longest run of words up to this one that the model's text has")
     sources: list[SourceLine] = Field(description="Lines of the text that hold it; none where the text was not kept")
+    phrases: list[str] | None = Field(
+        None, description="Learned phrases that say it; only where the learned part spoke"
+    )
 
 
 class Prediction(BaseModel):

@@ -4,18 +4,22 @@ import asyncio
 import logging
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, Literal, TypeVar, cast
 
 from app.core.errors import Conflict, Invalid, ServiceError
 from app.inference.batcher import Batcher
+from app.inference.knowing import Knowing, Taught
 from app.registry.reference import parse
 from app.registry.service import STARTERS, Registry
 from ml import artifact
 from ml.artifact import ArtifactError
 from ml.latents import Latent
+from ml.mixture import Part
 from ml.process import lower_thread_priority
+from ml.serve.density import Density, Draws
 from ml.serve.images import Pixels, Sampler, from_pixels, to_pixels
 from ml.serve.text import Answer, NextWord, Query
 from ml.serve.warm import open_warm
@@ -23,7 +27,7 @@ from ml.serve.warm import open_warm
 log = logging.getLogger(__name__)
 KEPT = 16  # versions in memory beside the starters; the least recently used goes first
 
-P = TypeVar("P", NextWord, Sampler)
+P = TypeVar("P", NextWord, Sampler, Density)
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class Picture:
     realness: float | None
 
 
-AnyLoaded = Loaded[NextWord] | Loaded[Sampler]
+AnyLoaded = Loaded[NextWord] | Loaded[Sampler] | Loaded[Density]
 Drawn = list[Picture]
 
 
@@ -71,9 +75,12 @@ class ModelHost:
     `problems`.
     """
 
-    def __init__(self, registry: Registry, queue_size: int, deadline: float, reload_seconds: float) -> None:
+    def __init__(
+        self, registry: Registry, taught: Taught, queue_size: int, deadline: float, reload_seconds: float
+    ) -> None:
         self.registry, self.deadline, self.reload_seconds = registry, deadline, reload_seconds
         self.problems: dict[str, str] = {}
+        self._knowing = Knowing(taught)
         self._active: dict[str, int] = {}
         self._loaded: OrderedDict[tuple[str, int], AnyLoaded] = OrderedDict()
         self._lock = threading.Lock()  # around _loaded
@@ -83,6 +90,7 @@ class ModelHost:
         self._loader = ThreadPoolExecutor(1, "model-loader", initializer=lower_thread_priority)
         self._text: Batcher[Loaded[NextWord], Query, Answer] = Batcher("text", _predict, queue_size)
         self._images: Batcher[Loaded[Sampler], Draw, Drawn] = Batcher("images", _draw, queue_size, most=1)
+        self._numbers: Batcher[Loaded[Density], int, Draws] = Batcher("numbers", _draw_numbers, queue_size, most=1)
         self._follower = threading.Thread(target=self._follow, name="model-reload", daemon=True)
 
     def start(self) -> None:
@@ -97,15 +105,31 @@ class ModelHost:
         self._loader.shutdown()
         self._text.close()
         self._images.close()
+        self._numbers.close()
 
     # -- answers -----------------------------------------------------------------------------------------------------
 
     async def predict(self, model: str | Loaded[NextWord], query: Query) -> tuple[Answer, Loaded[NextWord]]:
         """`model` is a reference, or what answered before: an answer in parts goes on although it was deleted."""
-        loaded = model if isinstance(model, Loaded) else cast(Loaded[NextWord], await self._get(model, "text"))
-        if loaded.predictor.mixture is None and "lstm" not in query.parts:
-            raise Invalid(f"{loaded.reference} is an LSTM alone; parts must name it", pointer="/parts")
+        loaded = model if isinstance(model, Loaded) else await self.taught(await self.next_word(model, query.parts))
         return await self._text.submit(loaded, query, self.deadline), loaded
+
+    async def next_word(self, reference: str, parts: Sequence[Part]) -> Loaded[NextWord]:
+        """What foretells words by these parts. Raises NotFound, Invalid (it draws pictures, lacks a part), Conflict."""
+        if set(parts) == {"learned"}:
+            raise Invalid("what was learned speaks only where its words match; name another part too", pointer="/parts")
+        loaded = cast(Loaded[NextWord], await self._get(reference, "text"))
+        if loaded.predictor.mixture is None and "lstm" not in parts:
+            raise Invalid(f"{loaded.reference} is an LSTM alone; parts must name it", pointer="/parts")
+        return loaded
+
+    async def taught(self, loaded: Loaded[NextWord]) -> Loaded[NextWord]:
+        """The version with what was learned under its model's name."""
+        name, predictor = loaded.name, loaded.predictor
+        known = self._knowing.ready(name, predictor)
+        if known is None:
+            known = await asyncio.to_thread(self._knowing.make, name, predictor)
+        return loaded if known is predictor else replace(loaded, predictor=known)
 
     async def sampler(self, reference: str) -> Loaded[Sampler]:
         """What draws pictures. Raises NotFound, Invalid (it predicts words), Conflict (it draws numbers, damaged)."""
@@ -113,6 +137,14 @@ class ModelHost:
 
     async def draw(self, loaded: Loaded[Sampler], draw: Draw) -> Drawn:
         return await self._images.submit(loaded, draw, self.deadline)
+
+    async def density(self, reference: str) -> Loaded[Density] | None:
+        """What draws single numbers; None for a model of another kind. Raises NotFound, Conflict (damaged)."""
+        loaded = await self._get(reference, None)
+        return loaded if isinstance(loaded.predictor, Density) else None
+
+    async def numbers(self, loaded: Loaded[Density], seed: int) -> Draws:
+        return await self._numbers.submit(loaded, seed, self.deadline)
 
     def ready(self) -> dict[str, str]:
         """The starters and what each says: 'ready', or why not."""
@@ -122,21 +154,22 @@ class ModelHost:
 
     # -- loading -----------------------------------------------------------------------------------------------------
 
-    async def _get(self, reference: str, modality: Literal["text", "image"]) -> AnyLoaded:
+    async def _get(self, reference: str, modality: Literal["text", "image"] | None) -> AnyLoaded:
+        """The version of a reference, of this kind; of any kind for None."""
         name, version = parse(reference)
         version = version or self._active.get(name)
         loaded = self._loaded.get((name, version)) if version else None
         if loaded is None:
             loaded = await asyncio.to_thread(self._load_now, name, version, modality)
-        if loaded.predictor.manifest.modality != modality:
+        if modality is not None and loaded.predictor.manifest.modality != modality:
             raise _wrong_kind(name, loaded.predictor.manifest.modality, modality)
         return loaded
 
-    def _load_now(self, name: str, version: int | None, modality: str) -> AnyLoaded:
+    def _load_now(self, name: str, version: int | None, modality: str | None) -> AnyLoaded:
         """A version that is not in memory yet: the one named, or else the active one, which is followed from now on."""
         with self._swap:
             model, _ = self.registry.get(name)
-            if model.modality != modality:
+            if modality is not None and model.modality != modality:
                 raise _wrong_kind(name, model.modality, modality)
             wanted = version or model.active
             if wanted is None:
@@ -224,7 +257,12 @@ class ModelHost:
         """Do now what is done every `reload_seconds`: forget deleted versions, follow the active ones."""
         self._refresh()
 
+    def follow_learned(self) -> None:
+        """See now what was learned or forgotten."""
+        self._knowing.follow()
+
     def _refresh(self) -> None:
+        self._knowing.follow()
         with self._swap:
             active, versions = self.registry.present()
             self._forget_deleted(active, versions)
@@ -260,6 +298,10 @@ def _wrong_kind(name: str, has: str, wanted: str) -> ServiceError:
 
 def _predict(loaded: Loaded[NextWord], queries: list[Query]) -> list[Answer]:
     return loaded.predictor.answer(queries)
+
+
+def _draw_numbers(loaded: Loaded[Density], seeds: list[int]) -> list[Draws]:
+    return [loaded.predictor.draw(seed) for seed in seeds]
 
 
 def _draw(loaded: Loaded[Sampler], draws: list[Draw]) -> list[Drawn]:

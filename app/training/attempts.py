@@ -102,7 +102,7 @@ class Attempts:
 
     # -- how an attempt ends -----------------------------------------------------------------------------------------
 
-    def succeed(self, job_id: str, result: dict[str, Any]) -> None:
+    def succeed(self, job_id: str, result: dict[str, Any] | None) -> None:
         with self.database.write() as session:
             job = find(session, job_id)
             if job.status not in ENDED:

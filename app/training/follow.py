@@ -16,7 +16,7 @@ from app.training.states import ENDED
 from ml.families.catalog import FAMILIES
 
 POLL_SECONDS = 0.3
-SHOWN = ("loss", "train_loss", "perplexity", "loss_d", "loss_g", "d_real", "d_fake", "frechet_distance")
+SHOWN = ("loss", "train_loss", "perplexity", "loss_d", "loss_g", "d_real", "d_fake", "frechet_distance", "ks_distance")
 
 
 def follow(jobs: Jobs, job_id: str, data_dir: Path, console: Console) -> int:

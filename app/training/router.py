@@ -14,9 +14,11 @@ from app.core.paging import Limit
 from app.core.tables import Job
 from app.registry.policy import Policy
 from app.training import stream
+from app.training.evaluations import is_evaluation
 from app.training.service import Jobs, Once, Training
 from app.training.states import ENDED
-from ml.families.catalog import FAMILIES
+from ml.families.catalog import FAMILIES, variants
+from ml.families.spec import FamilySpec
 from ml.latents import MAX_SEED
 from ml.run import Budget
 
@@ -61,25 +63,30 @@ class TrainRequest(BaseModel):
 
 @router.get("/families", summary="What can be trained: presets, and the schema of each family's config")
 def list_families() -> dict[str, Any]:
+    """A family that learns from several kinds of data has one entry, its first kind's; `variants` holds the others.
+    Which one is trained follows from the data set."""
+    shown = []
+    for name in FAMILIES:
+        first, *others = (_family(spec) for spec in variants(name))
+        shown.append(first | {"variants": others})
+    return {"families": shown}
+
+
+def _family(spec: FamilySpec[Any]) -> dict[str, Any]:
     return {
-        "families": [
-            {
-                "name": family.name,
-                "title": family.title,
-                "modality": family.modality,
-                "score": {"metric": family.score.metric, "higher_is_better": family.score.higher_is_better},
-                "presets": {
-                    name: {
-                        "description": preset.description,
-                        "budget": preset.budget.model_dump(exclude_none=True),
-                        "config": dict(preset.values),
-                    }
-                    for name, preset in family.presets.items()
-                },
-                "config_schema": family.Config.model_json_schema(),
+        "name": spec.name,
+        "title": spec.title,
+        "modality": spec.modality,
+        "score": {"metric": spec.score.metric, "higher_is_better": spec.score.higher_is_better},
+        "presets": {
+            name: {
+                "description": preset.description,
+                "budget": preset.budget.model_dump(exclude_none=True),
+                "config": dict(preset.values),
             }
-            for family in FAMILIES.values()
-        ]
+            for name, preset in spec.presets.items()
+        },
+        "config_schema": spec.Config.model_json_schema(),
     }
 
 
@@ -88,12 +95,13 @@ def train(body: TrainRequest, jobs: JobsDep, answers: AnswersDep, key: Key = Non
     """Answers at once with the job; `Location` is where to follow it."""
     wanted = Training(**{name: getattr(body, name) for name in TrainRequest.model_fields})
     if key is None:
-        return _accepted(jobs.enqueue(wanted), jobs.queue_positions()).response()
+        return accepted(jobs.enqueue(wanted), jobs.queue_positions()).response()
     once = Once(answers, key, "POST /train", digest_of(body.model_dump(mode="json")))
-    return jobs.enqueue_once(wanted, once, _accepted).response()
+    return jobs.enqueue_once(wanted, once, accepted).response()
 
 
-def _accepted(job: Job, positions: dict[str, int]) -> Stored:
+def accepted(job: Job, positions: dict[str, int]) -> Stored:
+    """The answer to what was queued: `positions` are the queue's."""
     return Stored(202, to_jsonable_python(_shown(job, positions)), {"Location": f"/jobs/{job.id}"})
 
 
@@ -203,6 +211,7 @@ def get_history(job_id: JobId, jobs: JobsDep) -> dict[str, Any]:
 def _shown(job: Job, positions: dict[str, int]) -> dict[str, Any]:
     return {
         "id": job.id,
+        "kind": "evaluation" if is_evaluation(job) else "training",
         "status": job.status,
         "family": job.family,
         "dataset": job.dataset,

@@ -17,12 +17,15 @@ from app.core.errors import Busy, Conflict, Invalid, InvalidFields, NotFound, No
 from app.core.idempotency import Answers, Stored
 from app.core.tables import Event, Job, now
 from app.datasets.service import Datasets
+from app.learning.service import phrases_of
 from app.registry.policy import Policy
 from app.registry.reference import parse
 from app.registry.service import Registry
+from app.training.evaluations import is_evaluation
 from app.training.states import ENDED, end, find, move, tell
 from ml import files
-from ml.families.catalog import FAMILIES
+from ml.data import learned
+from ml.families.catalog import FAMILIES, IMPLEMENTATIONS, key_for, learns_from
 from ml.families.spec import BaseConflict, FamilySpec
 from ml.run import Budget, RunDir, RunSpec
 
@@ -75,17 +78,17 @@ class Jobs:
 
     def check(self, wanted: Training) -> Job:
         """The job that `wanted` would be, not yet queued. Raises Invalid with pointers."""
-        family = FAMILIES.get(wanted.family)
-        if family is None:
+        if wanted.family not in FAMILIES:
             raise Invalid(f"there is no family {wanted.family!r}; there are {', '.join(FAMILIES)}", pointer="/family")
         try:
             dataset = self.datasets.get(wanted.dataset)
         except NotFound as error:
             raise Invalid(error.detail, pointer="/dataset") from error
+        family = IMPLEMENTATIONS[key_for(wanted.family, dataset.modality)]
         if dataset.modality != family.modality:
             raise Invalid(
                 f"{wanted.dataset!r} holds {dataset.modality}s, and the family {family.name!r} learns "
-                f"from {family.modality}s",
+                f"from {learns_from(family.name)}",
                 pointer="/dataset",
             )
         if wanted.preset not in family.presets:
@@ -134,11 +137,19 @@ class Jobs:
             raise Invalid(
                 f"{name}@{wanted} is a {row.card['family']} and cannot become a {family.name}", pointer="/base"
             )
+        if row.card["modality"] != family.modality:
+            raise Invalid(
+                f"{name}@{wanted} learned from {row.card['modality']}s, and the data set holds {family.modality}s",
+                pointer="/base",
+            )
         return row
 
     def enqueue(self, wanted: Training) -> Job:
         """Validate and queue a training. Raises Invalid with pointers, or Busy when the queue is full."""
-        job = self.check(wanted)
+        return self.queue(self.check(wanted))
+
+    def queue(self, job: Job) -> Job:
+        """Queue a checked job. Raises as `add` does."""
         with self.database.write() as session:
             self.add(session, job)
         return job
@@ -223,12 +234,16 @@ class Jobs:
         run_dir.stop_file.unlink(missing_ok=True)
         if run_dir.spec_file.exists():
             return
+        if not is_evaluation(job) and self.datasets.get(job.dataset).modality == "text":
+            phrases = phrases_of(self.database, job.model)
+            learned.write(run_dir.learned_file, [phrase.text for phrase in phrases])
         name, version = parse(job.base) if job.base else ("", None)
         spec = RunSpec(
             family=job.family,
             dataset=self.datasets.source(job.dataset),
             preset=job.preset,
             config=job.config,
+            evaluate=is_evaluation(job),
             seed=job.seed,
             budget=Budget.model_validate(job.budget),
             base=self.registry.path(name, version) if version else None,

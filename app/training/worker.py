@@ -20,6 +20,7 @@ from app.core.tables import Job
 from app.registry.policy import Policy
 from app.registry.service import Registry
 from app.training.attempts import Attempts
+from app.training.evaluations import is_evaluation
 from app.training.launcher import Launcher, RunStatus
 from app.training.service import Jobs
 from ml.artifact import ArtifactError
@@ -34,6 +35,7 @@ PAUSE_SECONDS = 1.5  # for a checkpoint; then it is killed and goes on from the 
 STOP_SECONDS = 20.0  # the same when the worker itself stops, where nobody waits for an answer
 RETRY_SECONDS = 1.0  # until a database or volume that failed is tried again
 LOG_LINES = 50
+FOR_GOOD = ("cannot_train", "cannot_evaluate")  # errors that would be the same at the next attempt
 
 
 @dataclass
@@ -185,13 +187,16 @@ class Worker:
     def _finish(self, active: Active, status: RunStatus) -> None:
         job = self.jobs.get(active.job.id)
         code, run_dir = status.code, active.run_dir
-        if code == ExitCode.DONE:
+        if code == ExitCode.DONE and is_evaluation(job):
+            self.attempts.succeed(job.id, None)
+            shutil.rmtree(run_dir.prepared, ignore_errors=True)
+        elif code == ExitCode.DONE:
             self._publish(job, run_dir)
         elif status.state == "lost":
             self.attempts.lost(job.id, "the machine it ran on was lost")
         elif active.stopping or code in (ExitCode.INTERRUPTED, ExitCode.CANCELLED):
             self.attempts.stopped(job.id)
-        elif job.error is not None and job.error["code"] == "cannot_train":  # it would be the same again
+        elif job.error is not None and job.error["code"] in FOR_GOOD:
             self.attempts.fail(job.id, job.error["code"], job.error["message"], tail(run_dir))
         elif job.error is not None:
             self.attempts.broke(job.id, job.error["code"], job.error["message"], tail(run_dir))
@@ -205,6 +210,7 @@ class Worker:
         if self.attempts.status(job.id) == "cancelled":
             shutil.rmtree(run_dir.prepared, ignore_errors=True)
             shutil.rmtree(run_dir.checkpoints, ignore_errors=True)
+            run_dir.learned_file.unlink(missing_ok=True)
         log.info("%s: %s", job.id, self.attempts.status(job.id))
         self._tidy()
 
@@ -222,6 +228,7 @@ class Worker:
         self.attempts.succeed(job.id, result)
         for leftover in (run_dir.artifact, run_dir.prepared, run_dir.checkpoints):  # published, or needed no more
             shutil.rmtree(leftover, ignore_errors=True)
+        run_dir.learned_file.unlink(missing_ok=True)  # what is forgotten later is to lie nowhere
 
     def _tidy(self) -> None:
         """Remove the folders of ended jobs beyond the newest `keep_runs`."""

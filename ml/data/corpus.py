@@ -6,7 +6,7 @@
 Must not know: networks, or which words a model may not have.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from io import BufferedWriter
 from itertools import compress
@@ -49,16 +49,21 @@ class IdsFile:
         npy.write_array_header_1_0(self._file, {"descr": descr, "fortran_order": False, "shape": (self.count,)})
 
 
-def learn_vocabulary(source: Path, min_count: int, max_words: int) -> Vocabulary:
-    """The vocabulary of the training part of the data-set folder `source`."""
+def learn_vocabulary(source: Path, min_count: int, max_words: int, more: Sequence[str] = ()) -> Vocabulary:
+    """The vocabulary of the training part of the data-set folder `source`, and of the lines `more` that join it."""
     counts = text.WordCounts()
     for lines, parts in _blocks(source):
         counts.add(_joined(lines, parts == 0))
+    for _ in range(min_count):  # a person's own words are worth knowing, however rarely they were said
+        counts.add(_block(more))
     return counts.vocabulary(min_count, max_words)
 
 
-def encode(source: Path, vocabulary: Vocabulary, into: Path) -> None:
-    """Write the ids of the three parts of `source`, and the vocabulary, into the folder `into`."""
+def encode(source: Path, vocabulary: Vocabulary, into: Path, more: Sequence[str] = ()) -> None:
+    """Write the ids of the three parts of `source`, and the vocabulary, into the folder `into`.
+
+    The lines `more` join the training part.
+    """
     vocabulary.save(into / "vocabulary.json")
     encoder = text.Encoder(vocabulary)
     with ExitStack() as stack:
@@ -68,6 +73,7 @@ def encode(source: Path, vocabulary: Vocabulary, into: Path) -> None:
         for lines, parts in _blocks(source):
             for number, file in enumerate(files):
                 file.append(encoder.encode(_joined(lines, parts == number)))
+        files[0].append(encoder.encode(_block(more)))
 
 
 def keep_lines(source: Path, path: Path) -> None:
@@ -102,6 +108,10 @@ def _blocks(source: Path) -> Iterator[tuple[list[str], npt.NDArray[np.uint8]]]:
     for lines in store.read_blocks(source):
         yield lines, parts[at : at + len(lines)]
         at += len(lines)
+
+
+def _block(lines: Sequence[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _joined(lines: list[str], wanted: npt.NDArray[np.bool_]) -> str:

@@ -85,8 +85,8 @@ class Mixture(BaseModel):
 
 
 def noise(seed: int, count: int) -> npt.NDArray[np.float32]:
-    """z of (count, 1), uniform from -1 to 1, drawn from `seed` alone: what a generator of numbers makes numbers of."""
-    return np.random.RandomState(seed).uniform(-1, 1, (count, 1)).astype(np.float32)
+    """z of (count, 1) from a standard normal, drawn from `seed` alone: what a generator of numbers makes numbers of."""
+    return np.random.RandomState(seed).standard_normal((count, 1)).astype(np.float32)
 
 
 def histogram(numbers: Numbers, mixture: Mixture, title: str, note: str = "") -> Image.Image:

@@ -121,7 +121,8 @@ class Family(ABC, Generic[C, D]):
     def prepare(self, source: Path, config: C, into: Path, base: Path | None = None) -> D:
         """Read the data-set folder `source`, split it, keep arrays in `into` (a new folder). Raises TrainingError.
 
-        `base` is the folder of the version that training will start from, where there is one.
+        `base` is the folder of the version that training will start from, where there is one. Phrases that a text's
+        training part gets lie in `into` already (ml.data.learned).
         """
 
     @abstractmethod

@@ -56,6 +56,7 @@ class FamilySpec(Generic[C]):
     architecture: tuple[str, ...]  # config fields that give the weights their shapes and meaning
     resolve: Callable[[C, DatasetInfo], C]
     implementation: str  # "module:Class", imported by ml.train alone
+    within: Callable[[C, DatasetInfo, Budget], C] | None = None  # fills in what the budget decides, before `resolve`
     evaluates_at_start: bool = False  # before the first update too: the beginning is worth seeing
     fine_tuning_rate: float = 1.0  # share of the usual learning rate at which a base is not forgotten
 
@@ -76,11 +77,19 @@ class FamilySpec(Generic[C]):
         return self.config(preset, {**overrides, **fixed})
 
     def settle(
-        self, preset: str, overrides: Mapping[str, Any], info: DatasetInfo, base_config: Mapping[str, Any] | None = None
+        self,
+        preset: str,
+        overrides: Mapping[str, Any],
+        info: DatasetInfo,
+        base_config: Mapping[str, Any] | None = None,
+        budget: Budget = Budget(),  # noqa: B008  # frozen
     ) -> C:
         """The config to train with, nothing left open; with a base and no rate named, that of fine-tuning."""
         if base_config is None:
-            return self.resolve(self.config(preset, overrides), info)
+            config = self.config(preset, overrides)
+            if self.within is not None:
+                config = self.within(config, info, self.budget(preset, budget))
+            return self.resolve(config, info)
         config = self.resolve(self.continue_config(base_config, preset, overrides), info)
         if overrides.get("learning_rate") is not None:
             return config

@@ -25,6 +25,15 @@ class PrefixIndex:
         self._typed = [typed for typed, _ in order]
         self._ids = np.array([i for _, i in order], dtype=np.int64)
 
+    def joined(self, words: Sequence[str], ids: Ids) -> "PrefixIndex":
+        """This index and some more words, whose ids are `ids` (N,)."""
+        more = [(_typed(word), i) for word, i in zip(words, ids.tolist(), strict=True)]
+        order = sorted([*zip(self._typed, self._ids.tolist(), strict=True), *more])
+        made = PrefixIndex(())
+        made._typed = [typed for typed, _ in order]
+        made._ids = np.array([i for _, i in order], dtype=np.int64)
+        return made
+
     def starting_with(self, typed: str) -> Ids:
         """Ids of the words that `typed` is a beginning of, itself too, in the order of their letters: (N,)."""
         beginning = _typed(typed)

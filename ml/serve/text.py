@@ -1,6 +1,7 @@
 """Next words from a published text model: a query in, suggestions out. Knows neither HTTP nor torch."""
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -17,6 +18,7 @@ from ml.mixture import NGRAM, PARTS, SOURCES, WINDOW, Blend, Mixture, Part
 from ml.ngram import NGram
 from ml.serve import decode, orthography
 from ml.serve.decode import Decoding, Rules, Said, Sampling
+from ml.serve.learned import Learned
 from ml.serve.orthography import PLAIN, Manner
 from ml.serve.prefix import PrefixIndex
 from ml.serve.session import open_session
@@ -64,6 +66,7 @@ class Why:
     shares: dict[Part, float]
     words: tuple[str | None, ...]
     first: bool = False  # the run starts a line
+    phrases: tuple[str, ...] = ()  # learned ones that say it
 
 
 @dataclass(frozen=True)
@@ -123,11 +126,24 @@ class NextWord:
         self._marks = np.array([orthography.is_mark(word) for word in vocabulary.words])
         if vocabulary.eos is not None:
             self._marks[vocabulary.eos] = True  # between sentences; it is not written
+        self._learned: Learned | None = None
 
     @classmethod
     def open(cls, folder: Path) -> "NextWord":
         """Verify the folder's hashes, then load it."""
         return cls(folder, artifact.verify(folder))
+
+    def knowing(self, phrases: Sequence[str]) -> "NextWord":
+        """The same predictor with learned phrases, which shares everything else with this one, and lets it be."""
+        if not phrases:
+            return self
+        made = copy(self)
+        learned = made._learned = Learned(phrases, self.vocabulary)
+        made.vocabulary, words = learned.vocabulary, learned.vocabulary.words
+        made._index = self._index.joined([words[i] for i in learned.new_words], learned.new_words)
+        new_marks = [orthography.is_mark(word) for word in words[learned.known :]]
+        made._marks = np.concatenate([self._marks, np.array(new_marks, dtype=np.bool_)])
+        return made
 
     def probabilities(self, contexts: Sequence[Sequence[int]]) -> npt.NDArray[np.float32]:
         """What the LSTM says may follow each context of ids: (N, V), each row summing to 1.
@@ -197,13 +213,30 @@ class NextWord:
         """What may follow each text: one forward pass of the LSTM, the other parts one by one."""
         if not work:
             return []
-        rows = self.probabilities(texts)
+        rows = self.probabilities([self.own(ids) for ids in texts])
         return [self._blend(w, row, ids) for w, row, ids in zip(work, rows, texts, strict=True)]
 
     def _blend(self, work: _Work, row: Probabilities, ids: list[int]) -> Blend:
-        if self.mixture is None or tuple(work.query.parts) == ("lstm",):
-            return Blend(row, (("lstm", 1.0, row),))
-        return self.mixture.blend(row, self._history(work, ids), work.query.parts)
+        return self.blend(row, self._history(work, ids), work.query.parts)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Those that it has."""
+        own: tuple[Part, ...] = ("lstm",) if self.mixture is None else ("lstm", "ngram", "cache")
+        return own if self._learned is None else (*own, "learned")
+
+    def blend(self, row: Probabilities, history: list[int], parts: Sequence[Part]) -> Blend:
+        """What may follow `history`, the ids as the training part's lines follow each other; `row` (V,) is what the
+        LSTM says."""
+        if self.mixture is None or tuple(parts) == ("lstm",):
+            blend = Blend(row, (("lstm", 1.0, row),))
+        else:
+            blend = self.mixture.blend(row, self.own(history), parts)
+        return blend if self._learned is None else self._learned.join(blend, history, "learned" in parts)
+
+    def own(self, ids: list[int]) -> list[int]:
+        """Ids as the version's own parts know them."""
+        return ids if self._learned is None else self._learned.without_new(ids)
 
     def _history(self, work: _Work, ids: list[int]) -> list[int]:
         """The caller's words and the text, as the training part's lines follow each other."""
@@ -231,6 +264,8 @@ class NextWord:
         manner = orthography.manner(tail) if self._case else PLAIN
         allowed = self.vocabulary.is_suggestion.copy()
         allowed[[i for i, _ in self._known(query.blocklist)]] = False
+        if self._learned is not None and "learned" not in query.parts:
+            allowed[self._learned.known :] = False
         following = allowed.copy()
         for i, word in self._known(query.reject):
             shown = self.vocabulary.shown[i]
@@ -278,15 +313,17 @@ class NextWord:
     def _why(self, work: _Work, blend: Blend, ids: list[int], word: int) -> Why | None:
         if not work.query.explain:
             return None
+        shares, history = blend.shares(word), self._history(work, ids)
+        phrases = self._learned.sources(history, word) if self._learned and "learned" in shares else ()
         if self.mixture is None:
-            return Why(blend.shares(word), ())
-        history = self._history(work, ids)
-        met = self.mixture.ngram.met(history[-self.mixture.ngram.longest :], word)
-        run = [*history[len(history) - met :], word]
+            return Why(shares, (), phrases=phrases)
+        own = self.own(history)
+        met = self.mixture.ngram.met(own[-self.mixture.ngram.longest :], word)
+        run = [*own[len(own) - met :], word]
         ends = [i for i, each in enumerate(run) if each == self.vocabulary.eos]
         run = run[ends[-1] + 1 :] if ends else run
         words = tuple(None if i == self.vocabulary.unk else self.vocabulary.words[i] for i in run)
-        return Why(blend.shares(word), words, bool(ends))
+        return Why(shares, words, bool(ends), phrases)
 
     def _continue(self, work: list[_Work], first: list[Blend]) -> None:
         """Say `words` words each, the first of them in place of a half-typed one."""

@@ -3,13 +3,17 @@
 from pathlib import Path
 
 from ml.artifact import ArtifactError, Manifest
+from ml.data.store import Modality
+from ml.serve.density import Density
 from ml.serve.images import Sampler
 from ml.serve.text import NextWord, Query
 
 
-def open_warm(folder: Path, manifest: Manifest) -> NextWord | Sampler:
+def open_warm(folder: Path, manifest: Manifest) -> NextWord | Sampler | Density:
     """Load a verified version and answer once. Raises ArtifactError when it does not load or does not answer."""
-    predictor = NextWord(folder, manifest) if manifest.modality == "text" else Sampler(folder, manifest)
+    kinds: dict[Modality, type[NextWord] | type[Sampler] | type[Density]]
+    kinds = {"text": NextWord, "image": Sampler, "number": Density}
+    predictor = kinds[manifest.modality](folder, manifest)
     try:
         if isinstance(predictor, NextWord):
             predictor.answer([Query("")])

@@ -12,6 +12,7 @@ from app.core.tables import Job
 from app.main import Services
 from app.training.attempts import Attempts
 from app.training.service import Jobs, Training
+from ml.data.builtin import DENSITIES
 from ml.latents import MAX_SEED
 from ml.run import RunDir
 from tests.app.problems import problem
@@ -129,7 +130,7 @@ async def test_families_describe_themselves(client: httpx.AsyncClient) -> None:
 
 async def test_datasets_show_licence_and_attribution(client: httpx.AsyncClient, app: FastAPI) -> None:
     listed = {entry["id"]: entry for entry in (await client.get("/datasets")).json()["datasets"]}
-    assert set(listed) == {"lecture", "kjv", "shakespeare", "mnist", "emoji", "faces"}
+    assert set(listed) == {"lecture", "kjv", "shakespeare", "mnist", "emoji", "faces", *DENSITIES}
     assert all(entry["licence"] and entry["attribution"] for entry in listed.values())
     assert not listed["lecture"]["prepared"]
     app.state.datasets.prepare("lecture")

@@ -18,6 +18,7 @@ from app.core import tables
 from app.core.config import Settings
 from app.core.errors import Conflict, NotFound
 from app.inference.service import ModelHost
+from app.learning.service import Learning
 from app.main import Services, create_app
 from app.registry.service import Registry
 from app.registry.volume import INCOMING, TRASH
@@ -211,7 +212,9 @@ async def test_another_process_forgets_it_at_its_next_look(
 ) -> None:
     add()
     add()
-    other = ModelHost(registry, queue_size=8, deadline=10, reload_seconds=60)
+    other = ModelHost(
+        registry, Learning(registry.database, registry, 8, 80), queue_size=8, deadline=10, reload_seconds=60
+    )
     other.refresh()
     try:
         await other._get("mine@1", "text")

@@ -114,6 +114,20 @@ def test_a_killed_run_gives_the_weights_of_one_left_in_peace(service: Service) -
     assert service.client.get(samples[-1]["url"]).content.startswith(b"\x89PNG")
 
 
+def test_an_evaluation_that_was_killed_is_done_again(service: Service) -> None:
+    response = service.client.post("/evaluate", json={"model": "pictures"})
+    assert response.status_code == 202
+    job_id = response.json()["id"]
+    assert response.headers["location"] == f"/jobs/{job_id}"
+    running(service, job_id, step=0)
+    os.kill(service.pid_of("ml.train"), signal.SIGKILL)
+    job = service.until(job_id, "succeeded")
+    assert (job["kind"], job["attempt"], job["result"]) == ("evaluation", 2, None)
+    card = service.client.get("/models/pictures/versions/1").json()["metrics"]
+    assert job["metrics"]["frechet_distance"] == pytest.approx(card["frechet_distance"], rel=1e-3)
+    assert len(service.client.get("/models/pictures").json()["versions"]) == 1
+
+
 def test_a_running_job_is_followed_live_and_its_stream_ends(service: Service) -> None:
     job_id = service.train(**GAN)
     seen = list(events(service, job_id))

@@ -33,7 +33,8 @@ def lecture(datasets: Path) -> Path:
 def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A tiny data set for each family, by the family's name."""
     folder = tmp_path_factory.mktemp("sources")
-    return {name: tiny.write_dataset(folder / f"for-{name}", spec.modality) for name, spec in catalog.FAMILIES.items()}
+    specs = catalog.IMPLEMENTATIONS.items()
+    return {name: tiny.write_dataset(folder / f"for-{name}", spec.modality) for name, spec in specs}
 
 
 @pytest.fixture(scope="session")

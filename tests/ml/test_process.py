@@ -164,3 +164,33 @@ def test_it_gives_up_in_the_end_and_goes_on_at_the_weight_it_has(monkeypatch: py
     busy = Busy()
     process._lower_session(busy)  # type: ignore[arg-type]
     assert busy.tries > 1
+
+
+FAULTS = """
+import resource, sys
+import numpy as np
+from ml.process import keep_freed_memory
+
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+def touch():
+    for _ in range(10):
+        np.ones(5 << 20)  # 40 MiB: more than the C library ever keeps by itself
+touch()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+touch()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the C library's settings are Linux's")
+def test_memory_that_was_freed_is_kept_for_the_next_array() -> None:
+    default = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
+    faults = {
+        how: int(
+            subprocess.run([sys.executable, "-c", FAULTS, how], env=default, check=True, capture_output=True).stdout
+        )
+        for how in ("keep", "as it is")
+    }
+    assert faults["keep"] < 100
+    assert faults["keep"] < faults["as it is"] / 2

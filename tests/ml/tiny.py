@@ -13,6 +13,7 @@ import torch
 from ml import files
 from ml.artifact import Manifest
 from ml.data import store
+from ml.data.builtin import DENSITIES
 from ml.data.store import DatasetInfo, Labels, Modality, Pictures
 from ml.families import catalog
 from ml.run import RunDir
@@ -59,6 +60,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "context": 12,
     },
     "gan": {"channels": [16, 8], "batch_size": 16, "latent": 8, "learning_rate": 0.003, "ema": 0.95},
+    "gan-number": {"hidden": 16, "batch_size": 128, "discriminator_steps": 2, "learning_rate": 0.004, "ema": 0.95},
 }
 
 
@@ -88,16 +90,25 @@ def discs(count: int, size: int = 28, channels: int = 1) -> Pictures:
     return out
 
 
+def write_numbers(folder: Path) -> Path:
+    density = DENSITIES["gaussian"]
+    described = info("number", folder.name).model_copy(update={"density": density})
+    store.write_numbers(folder, described, density.draw(2000, seed=1))
+    return folder
+
+
 def write_dataset(folder: Path, modality: Modality) -> Path:
+    if modality == "number":
+        return write_numbers(folder)
     return write_text(folder, SENTENCES) if modality == "text" else write_images(folder, discs(120))
 
 
 def new_run(path: Path, family: str, **spec: Any) -> RunDir:
-    """A run's folder with its spec.json: this family, small, for STEPS updates unless `spec` says otherwise."""
+    """A run's folder with its spec.json: this family or implementation, small, STEPS updates unless `spec` differs."""
     path.mkdir(parents=True, exist_ok=True)
     config = CONFIGS[family] if spec.get("preset", "auto") == "auto" else {}
     value = {
-        "family": family,
+        "family": catalog.IMPLEMENTATIONS[family].name if family in catalog.IMPLEMENTATIONS else family,
         "dataset": "given to the trainer",
         "budget": {"steps": STEPS},
         **spec,
@@ -109,7 +120,8 @@ def new_run(path: Path, family: str, **spec: Any) -> RunDir:
 
 def new_trainer(run: RunDir, source: Path) -> Trainer:
     spec = run.read_spec()
-    return Trainer(run, spec, catalog.load(spec.family), source)
+    family = catalog.load(catalog.key_for(spec.family, store.read_info(source).modality))
+    return Trainer(run, spec, family, source)
 
 
 def events(run: RunDir, kind: str) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from ml.data.store import DatasetInfo
 from ml.families.spec import FamilySpec, Preset, Score
 from ml.run import Budget
 
-UPDATES = 6_000
+UPDATES = 5_000
 
 
 class DensityConfig(BaseModel):
@@ -21,12 +21,16 @@ class DensityConfig(BaseModel):
     )
     hidden: int = Field(32, ge=2, le=512, description="Width of the hidden layers, of both networks")
     layers: int = Field(2, ge=1, le=5, description="Hidden layers of each network")
-    batch_size: int = Field(256, ge=2, le=8192, description="Real numbers an update")
-    learning_rate: float = Field(2e-3, gt=0, le=1, description="Adam's rate, for both networks")
-    beta1: float = Field(0.5, ge=0, lt=1)
+    batch_size: int = Field(256, ge=2, le=8192, description="Real numbers an update of D")
+    learning_rate: float = Field(1e-3, gt=0, le=1, description="Adam's rate, for the generator")
+    discriminator_steps: int = Field(
+        3, ge=1, le=16, description="Updates of D for one of G: k of Goodfellow's algorithm"
+    )
+    discriminator_rate: float = Field(3.0, gt=0, le=100, description="D's rate, as a multiple of learning_rate")
+    beta1: float = Field(0.0, ge=0, lt=1)
     beta2: float = Field(0.99, ge=0, lt=1)
-    ema: float = Field(0.995, ge=0, lt=1, description="Decay of the averaged generator, which is what is drawn from")
-    hold: float = Field(0.3, ge=0, le=1, description="Share of the budget before the learning rate decays to 0")
+    ema: float = Field(0.998, ge=0, lt=1, description="Decay of the averaged generator, which is what is drawn from")
+    hold: float = Field(0.5, ge=0, le=1, description="Share of the budget before the learning rate decays to 0")
     evaluations: int = Field(10, ge=1, le=1000, description="Evaluations and figures, spread evenly over the budget")
     patience: int = Field(0, ge=0, description="Evaluations without improvement before stopping early; 0 never stops")
 

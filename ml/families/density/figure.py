@@ -8,6 +8,7 @@ Must not know: networks, or files.
 
 import io
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +18,12 @@ from ml.data.numbers import Mixture, Numbers
 
 PANELS = 4
 SHARES = (0.0, 0.05, 0.25)  # of the budget, at which the first three are kept
-NOISE: Numbers = np.linspace(-1, 1, 1001)  # z of the map
+SHARE: Numbers = (np.arange(1001) + 0.5) / 1001  # of all z, up to each of NOISE
+NOISE: Numbers = np.array([NormalDist().inv_cdf(share) for share in SHARE])  # z of the map, equally likely
 CURVE = 301  # points of D
 ARROWS = 33
 BINS = 600
+EDGE = 2.5  # z at the ends of its line
 WIDTH, HEIGHT = 800, 760
 Box = tuple[float, float, float, float]
 
@@ -100,20 +103,22 @@ def _panel(chart: Chart, density: Mixture, moment: Moment, box: Box, small: bool
 
 
 def _arrows(chart: Chart, moment: Moment, curves: Frame, top: float, bottom: float, small: bool) -> None:
-    """The map from z to x: from evenly spaced z on the lower line to their x on the upper one."""
+    """The map from z to x: from equally likely z on the lower line to their x on the upper one."""
     left, _, right, _ = curves.box
     middle, half = (left + right) / 2, 0.3 * (right - left)
     chart.line(np.array([middle - half, middle + half]), np.array([bottom, bottom]), BLACK, 1.5)
-    z = np.linspace(-1, 1, (ARROWS + 1) // 2 if small else ARROWS)
-    for noise, x in zip(z, np.interp(z, NOISE, moment.mapped), strict=True):
+    count = (ARROWS + 1) // 2 if small else ARROWS
+    shares = (np.arange(count) + 0.5) / count
+    z = np.interp(shares, SHARE, NOISE) / EDGE
+    for noise, x in zip(z, np.interp(shares, SHARE, moment.mapped), strict=True):
         if curves.x[0] <= x <= curves.x[1]:
             end = (float(curves.across(np.array(x))), top)
             chart.arrow((middle + half * noise, bottom), end, GRAY, 0.7 if small else 1.3)
 
 
 def _generated(moment: Moment, span: tuple[float, float]) -> tuple[Numbers, Numbers]:
-    """The generated density: the map's values at evenly spaced z, counted and smoothed a little."""
-    fine = np.interp(np.linspace(-1, 1, 20 * len(NOISE)), NOISE, moment.mapped)
+    """The generated density: the map's values at equally likely z, counted and smoothed a little."""
+    fine = np.interp(np.linspace(0, 1, 20 * len(SHARE)), SHARE, moment.mapped)
     counts, edges = np.histogram(fine, BINS, span)
     reach = np.arange(-20, 21)
     kernel = np.exp(-0.5 * (reach / 5) ** 2)

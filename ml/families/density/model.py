@@ -26,23 +26,25 @@ from ml.families.schedule import hold_then_decay
 LEAST_NUMBERS = 1000
 SEEDS: dict[Split, int] = {"train": 1, "validation": 2, "test": 3}  # of what is drawn to be measured
 SLOPE = 0.2  # of the leaky rectifier
+REACH = 2.5  # deviations over which the first bends lie
+STEEP_G, STEEP_D = 2.0, 3.0  # slopes of the first layers: two peaks need both steeper than usual
+FIRST = 0.6  # share of the usual weights that the last layer begins with
 
 
-def _networks(config: DensityConfig, reach: float) -> nn.Sequential:
-    """(B, 1) -> (B, 1): hidden layers of leaky rectifiers, whose first bends lie evenly from -reach to reach.
+def _networks(config: DensityConfig, steep: float) -> nn.Sequential:
+    """(B, 1) -> (B, 1): hidden layers of leaky rectifiers, whose first bends lie evenly over the normalised data.
 
-    Bends that all start near 0, as the usual zero biases have them, leave two peaks unlearned.
+    Bends that all start near 0, as the usual zero biases have them, and gentle slopes leave two peaks unlearned.
     """
     first = nn.Linear(1, config.hidden)
     with torch.no_grad():
-        first.weight.copy_(
-            (torch.randint(0, 2, (config.hidden, 1)) * 2 - 1) * torch.empty(config.hidden, 1).uniform_(0.7, 1.3)
-        )
-        first.bias.copy_(-first.weight.squeeze(1) * torch.linspace(-reach, reach, config.hidden))
+        signs = torch.randint(0, 2, (config.hidden, 1)) * 2 - 1
+        first.weight.copy_(steep * signs * torch.empty(config.hidden, 1).uniform_(0.7, 1.3))
+        first.bias.copy_(-first.weight.squeeze(1) * torch.linspace(-REACH, REACH, config.hidden))
     layers: list[nn.Module] = [first]
     for _ in range(config.layers - 1):
         layers += [nn.LeakyReLU(SLOPE), _init(nn.Linear(config.hidden, config.hidden))]
-    return nn.Sequential(*layers, nn.LeakyReLU(SLOPE), _init(nn.Linear(config.hidden, 1), gain=0.3))
+    return nn.Sequential(*layers, nn.LeakyReLU(SLOPE), _init(nn.Linear(config.hidden, 1), FIRST))
 
 
 def _init(layer: nn.Linear, gain: float = 1.0) -> nn.Linear:
@@ -54,7 +56,7 @@ def _init(layer: nn.Linear, gain: float = 1.0) -> nn.Linear:
 
 
 class Generator(nn.Module):
-    """z (B, 1), uniform from -1 to 1 -> x (B, 1), in the data's own scale."""
+    """z (B, 1), standard normal -> x (B, 1), in the data's own scale."""
 
     mean: Tensor
     deviation: Tensor
@@ -62,7 +64,7 @@ class Generator(nn.Module):
 
     def __init__(self, config: DensityConfig, mean: float = 0.0, deviation: float = 1.0) -> None:
         super().__init__()
-        self.body = _networks(config, 1.0)
+        self.body = _networks(config, STEEP_G)
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("deviation", torch.tensor(deviation))
         self.register_buffer("updates", torch.tensor(0))  # that its weights have seen
@@ -80,7 +82,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, config: DensityConfig, mean: float = 0.0, deviation: float = 1.0) -> None:
         super().__init__()
-        self.body = _networks(config, 2.5)
+        self.body = _networks(config, STEEP_D)
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("deviation", torch.tensor(deviation))
 
@@ -125,8 +127,7 @@ class DensityFamily(Family[DensityConfig, NumberData]):
 
         def adam(module: nn.Module) -> torch.optim.Optimizer:
             # fused: as small as these networks are, most of the time goes into calls
-            rate, betas = config.learning_rate, (config.beta1, config.beta2)
-            return torch.optim.Adam(module.parameters(), rate, betas, fused=True)
+            return torch.optim.Adam(module.parameters(), betas=(config.beta1, config.beta2), fused=True)
 
         return State(
             {"generator": generator, "discriminator": discriminator, "average": average},
@@ -143,33 +144,34 @@ class DensityFamily(Family[DensityConfig, NumberData]):
             load_weights(state.modules[module], kept)
 
     def steps_per_epoch(self, data: NumberData, config: DensityConfig) -> int:
-        return max(1, len(data.splits["train"]) // config.batch_size)
+        return max(1, len(data.splits["train"]) // _taken(config))
 
     def batches(self, data: NumberData, config: DensityConfig, seed: int, epoch: int, start: int) -> Iterator[Tensor]:
         train = torch.from_numpy(data.splits["train"])[:, None]
-        for part in images.shuffled_batches(len(train), config.batch_size, seed, epoch, start):
+        for part in images.shuffled_batches(len(train), _taken(config), seed, epoch, start):
             yield train[torch.from_numpy(part)]
 
     def train_step(self, state: State, config: DensityConfig, data: NumberData, batch: Any) -> dict[str, Tensor]:
         generator, discriminator, average = (state.modules[n] for n in ("generator", "discriminator", "average"))
         self._remember(state, data)
+        optimizer_g, optimizer_d = state.optimizers["generator"], state.optimizers["discriminator"]
         rate = config.learning_rate * hold_then_decay(state.progress, config.hold)
-        for optimizer in state.optimizers.values():
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-        real = batch.to(state.device)
+        optimizer_g.param_groups[0]["lr"], optimizer_d.param_groups[0]["lr"] = rate, config.discriminator_rate * rate
 
-        with torch.no_grad():
-            fake = generator(torch.rand_like(real) * 2 - 1)
-        d_real, d_fake = discriminator(torch.cat([real, fake])).chunk(2)
-        loss_d = F.softplus(-d_real).mean() + F.softplus(d_fake).mean()  # -E[log D(x)] - E[log(1 - D(G(z)))]
-        _update(state.optimizers["discriminator"], loss_d)
+        batch = batch.to(state.device)
+        with torch.no_grad():  # at once for all updates of D: G stands still meanwhile
+            drawn = generator(torch.randn_like(batch))
+        parts = (given.chunk(config.discriminator_steps) for given in (batch, drawn))
+        for real, fake in zip(*parts, strict=True):
+            d_real, d_fake = discriminator(torch.cat([real, fake])).chunk(2)
+            loss_d = F.softplus(-d_real).mean() + F.softplus(d_fake).mean()  # -E[log D(x)] - E[log(1 - D(G(z)))]
+            _update(optimizer_d, loss_d)
 
         discriminator.requires_grad_(False)
-        d_fake = discriminator(generator(torch.rand_like(real) * 2 - 1))
+        d_fake = discriminator(generator(torch.randn_like(real)))
         # minimax: minimise E[log(1 - D(G(z)))]; non-saturating: minimise -E[log D(G(z))]
         loss_g = -F.softplus(d_fake).mean() if config.objective == "minimax" else F.softplus(-d_fake).mean()
-        _update(state.optimizers["generator"], loss_g)
+        _update(optimizer_g, loss_g)
         discriminator.requires_grad_(True)
 
         with torch.no_grad():
@@ -242,7 +244,12 @@ class DensityFamily(Family[DensityConfig, NumberData]):
         column = torch.zeros(2, 1)
         export_onnx(generator, (column,), into / "generator.onnx", ["z"], ["number"], [{0: "batch"}])
         export_onnx(discriminator, (column,), into / "discriminator.onnx", ["number"], ["logit"], [{0: "batch"}])
-        return {"density": data.density.model_dump()}
+        return {"density": data.density.model_dump(mode="json")}
+
+
+def _taken(config: DensityConfig) -> int:
+    """Real numbers that one step of the loop takes."""
+    return config.batch_size * config.discriminator_steps
 
 
 def _update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:

@@ -4,6 +4,7 @@ import math
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ml import metrics
-from ml.data import corpus, store, text
+from ml.data import corpus, learned, store, text
 from ml.data.text import Vocabulary
 from ml.export import export_onnx
 from ml.families.base import Family, Preview, Split, State, TrainingError, load_weights, read_weights

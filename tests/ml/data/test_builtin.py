@@ -1,4 +1,4 @@
-"""The six data sets that come along, from the installed packages."""
+"""The data sets that come along, from the installed packages or drawn here."""
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -12,14 +12,14 @@ from ml.data import builtin, store
 from ml.data.builtin import BUILTIN
 from ml.data.store import DatasetError, DatasetInfo
 
-NAMES = ["lecture", "kjv", "shakespeare", "mnist", "emoji", "faces"]
+NAMES = ["lecture", "kjv", "shakespeare", "mnist", "emoji", "faces", "gaussian", "two-peaks", "three-peaks"]
 
 
 def made(name: str, datasets: Path) -> tuple[Path, DatasetInfo]:
     return datasets / name, builtin.ensure(name, datasets / name)
 
 
-def test_there_are_six() -> None:
+def test_there_are_nine() -> None:
     assert list(BUILTIN) == NAMES
 
 
