@@ -58,11 +58,11 @@ def _line(said: list[int], eos: int | None) -> list[int]:
 
 @torch.no_grad()
 def contexts(model: "WordLSTM", config: LSTMConfig, data: "TextData", split: Split, most: int) -> Iterator[Context]:
-    """Every token of a part (`most` of them at most) with what was said before it."""
-    ids = np.asarray(data.splits.get(split, np.zeros(0, np.int32))[: most + 1])
+    """Every token of a part with what was said before it; of a long one `most` tokens, in stretches spread over it."""
+    ids = np.asarray(data.splits.get(split, np.zeros(0, np.int32)))
     device = model.bias.device
     if config.by_line:
-        for first, end in text.line_starts(ids, data.vocabulary.eos):
+        for first, end in text.line_starts(ids, data.vocabulary.eos)[:: max(1, len(ids) // most)]:
             line = ids[first : end + 1].tolist()
             features, _ = model.features(torch.tensor([line[:-1]], device=device))
             rows = F.softmax(model.logits(features[0]), 1).cpu().numpy()
@@ -72,6 +72,8 @@ def contexts(model: "WordLSTM", config: LSTMConfig, data: "TextData", split: Spl
     length = max(1, min(64, AT_ONCE // (streams * len(data.vocabulary))))
     each, at, hidden = (len(ids) - 1) // streams, 0, None
     for x, y in text.stream_batches(ids, streams, length):
+        if at * streams >= most:
+            return
         features, hidden = model.features(torch.from_numpy(x).to(device), hidden)
         rows = F.softmax(model.logits(features), 2).cpu().numpy()  # (streams, T, V)
         for stream, step in np.ndindex(*y.shape):
