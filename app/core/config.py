@@ -51,7 +51,7 @@ class Settings(BaseSettings):
         0, ge=0, description="Versions of a model kept beside the active one; older ones go; 0 keeps all"
     )
     max_learned: int = Field(500, ge=1, description="Phrases that a model may be taught; above this one gets 409")
-    max_phrase: int = Field(4_000, ge=1, description="Longest phrase to learn, in characters; above this it gets 422")
+    max_phrase: int = Field(2_000, ge=1, description="Longest phrase to learn, in characters; above this it gets 422")
     log_level: str = Field("info", description="debug, info, warning or error")
 
     @field_validator("cors_origins", mode="before")
