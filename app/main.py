@@ -76,7 +76,9 @@ class Services:
         self.datasets = Datasets(self.database, self.data_dir, self.owner, Reader(limits))
         self.registry = Registry(self.database, self.data_dir / "models", settings.keep_versions)
         self.transfer = Transfer(self.registry, settings.max_upload_bytes, settings.max_unpacked_bytes)
-        self.learning = Learning(self.database, self.registry, settings.max_learned, settings.max_phrase)
+        self.learning = Learning(
+            self.database, self.registry, self.data_dir / "runs", settings.max_learned, settings.max_phrase
+        )
         self.jobs = Jobs(self.database, self.datasets, self.registry, settings.max_queued, self.data_dir)
         self.attempts = Attempts(self.database)
 

@@ -213,7 +213,11 @@ async def test_another_process_forgets_it_at_its_next_look(
     add()
     add()
     other = ModelHost(
-        registry, Learning(registry.database, registry, 8, 80), queue_size=8, deadline=10, reload_seconds=60
+        registry,
+        Learning(registry.database, registry, registry.volume.folder, 8, 80),
+        queue_size=8,
+        deadline=10,
+        reload_seconds=60,
     )
     other.refresh()
     try:

@@ -26,11 +26,11 @@ class DensityConfig(BaseModel):
     discriminator_steps: int = Field(
         3, ge=1, le=16, description="Updates of D for one of G: k of Goodfellow's algorithm"
     )
-    discriminator_rate: float = Field(3.0, gt=0, le=100, description="D's rate, as a multiple of learning_rate")
+    discriminator_rate: float = Field(5.0, gt=0, le=100, description="D's rate, as a multiple of learning_rate")
     beta1: float = Field(0.0, ge=0, lt=1)
     beta2: float = Field(0.99, ge=0, lt=1)
     ema: float = Field(0.998, ge=0, lt=1, description="Decay of the averaged generator, which is what is drawn from")
-    hold: float = Field(0.5, ge=0, le=1, description="Share of the budget before the learning rate decays to 0")
+    hold: float = Field(0.3, ge=0, le=1, description="Share of the budget before the learning rate decays to 0")
     evaluations: int = Field(10, ge=1, le=1000, description="Evaluations and figures, spread evenly over the budget")
     patience: int = Field(0, ge=0, description="Evaluations without improvement before stopping early; 0 never stops")
 

@@ -27,7 +27,7 @@ LEAST_NUMBERS = 1000
 SEEDS: dict[Split, int] = {"train": 1, "validation": 2, "test": 3}  # of what is drawn to be measured
 SLOPE = 0.2  # of the leaky rectifier
 REACH = 2.5  # deviations over which the first bends lie
-STEEP_G, STEEP_D = 2.0, 3.0  # slopes of the first layers: two peaks need both steeper than usual
+STEEP_G, STEEP_D = 2.0, 4.0  # slopes of the first layers: two peaks need both steeper than usual
 FIRST = 0.6  # share of the usual weights that the last layer begins with
 
 
