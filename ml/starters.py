@@ -33,7 +33,7 @@ STARTERS: dict[str, dict[str, Any]] = {
             "ngram_order": 4,  # a third of the bytes of order 5
         },
     },
-    "pictures": {"family": "gan", "dataset": "mnist", "budget": {"steps": 12_000}},
+    "pictures": {"family": "gan", "dataset": "mnist", "budget": {"steps": 24_000}},
     "faces": {"family": "gan", "dataset": "faces", "budget": {"steps": 12_000}},
 }
 

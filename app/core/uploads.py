@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from anyio import CancelScope
 from fastapi import Request
@@ -214,6 +214,19 @@ class _Form:
 
     def _all(self) -> None:
         self._complete = True
+
+
+def form(file: dict[str, Any], fields: dict[str, Any], kinds: str = "", example: Any = None) -> dict[str, Any]:
+    """A multipart form for the OpenAPI document: the field `file` that it needs, the `fields` that it may have.
+
+    `kinds` are the media types of files that are taken. For a route's `openapi_extra`.
+    """
+    media: dict[str, Any] = {
+        "schema": {"type": "object", "required": [FILE], "properties": {FILE: file, **fields}},
+        **({"encoding": {FILE: {"contentType": kinds}}} if kinds else {}),
+        **({"example": example} if example else {}),
+    }
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": media}}}
 
 
 def base_name(name: str) -> str:

@@ -14,7 +14,7 @@ from pydantic_core import to_jsonable_python
 from app.core.errors import Busy
 from app.core.idempotency import AnswersDep, Key, Stored
 from app.core.paging import Limit
-from app.core.uploads import Upload, receive
+from app.core.uploads import Upload, form, receive
 from app.datasets.service import Datasets, Entry
 from ml.data.store import Modality
 
@@ -25,38 +25,27 @@ MOST = 16  # that are received, wait or are read
 RETRY_AFTER = 5  # seconds
 
 DatasetId = Annotated[str, Path(description="A built-in data set's name, or an upload's id", examples=["kjv"])]
-MULTIPART: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {
-                        "file": {
-                            "type": "array",
-                            "minItems": 1,
-                            "items": {"type": "string", "format": "binary"},
-                            "description": "One or more .txt, one .zip of pictures (its folders are the classes), or "
-                            "several pictures (PNG, JPEG, WebP, GIF)",
-                        },
-                        "name": {"type": "string", "maxLength": 200, "description": "A title; else the file's name"},
-                        "licence": {"type": "string", "maxLength": 1000, "description": "Terms it may be used under"},
-                        "attribution": {"type": "string", "maxLength": 1000, "description": "Who made it"},
-                    },
-                },
-                "encoding": {"file": {"contentType": "text/plain, application/zip, image/*"}},
-                "example": {
-                    "file": ["the cat sat on the mat\nthe dog sat on the rug\n"],
-                    "name": "Cats and dogs",
-                    "licence": "CC0-1.0",
-                    "attribution": "Our team",
-                },
-            }
-        },
-    }
-}
+MULTIPART = form(
+    {
+        "type": "array",
+        "minItems": 1,
+        "items": {"type": "string", "format": "binary"},
+        "description": "One or more .txt, one .zip of pictures (its folders are the classes), or "
+        "several pictures (PNG, JPEG, WebP, GIF)",
+    },
+    {
+        "name": {"type": "string", "maxLength": 200, "description": "A title; else the file's name"},
+        "licence": {"type": "string", "maxLength": 1000, "description": "Terms it may be used under"},
+        "attribution": {"type": "string", "maxLength": 1000, "description": "Who made it"},
+    },
+    kinds="text/plain, application/zip, image/*",
+    example={
+        "file": ["the cat sat on the mat\nthe dog sat on the rug\n"],
+        "name": "Cats and dogs",
+        "licence": "CC0-1.0",
+        "attribution": "Our team",
+    },
+)
 
 
 class Gate:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainValidator, WithJsonSchema
 
 from app.core.errors import PROBLEM_RESPONSES
+from app.core.uploads import form
 from app.inference.schemas import ModelReference, Seed
 from ml.latents import MAX_ADDRESS, MAX_SEED, Latent, parse
 from ml.serve.animation import MEDIA_TYPES
@@ -181,29 +182,14 @@ IMAGE_RESPONSES: dict[str, Responses] = {
     for kind in ("png", "webp")
 }
 INTERPOLATE_RESPONSES: Responses = {200: {"description": "The animation", "content": _binary(*MEDIA_TYPES.values())}}
-SCORE_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {
-                        "file": {
-                            "type": "string",
-                            "format": "binary",
-                            "description": "One picture: PNG, JPEG, WebP or GIF",
-                        },
-                        "model": {"type": "string", "default": "pictures", "description": "A model's name, or name@3"},
-                        "label": {
-                            "type": "string",
-                            "description": "Its class, for a model trained with labels; else the one that suits best",
-                        },
-                    },
-                },
-                "encoding": {"file": {"contentType": "image/*"}},
-            }
+SCORE_BODY = form(
+    {"type": "string", "format": "binary", "description": "One picture: PNG, JPEG, WebP or GIF"},
+    {
+        "model": {"type": "string", "default": "pictures", "description": "A model's name, or name@3"},
+        "label": {
+            "type": "string",
+            "description": "Its class, for a model trained with labels; else the one that suits best",
         },
-    }
-}
+    },
+    kinds="image/*",
+)

@@ -10,7 +10,7 @@ from pydantic_core import to_jsonable_python
 
 from app.core.idempotency import AnswersDep, Key, Stored
 from app.core.paging import Limit, page
-from app.core.uploads import Upload, receive
+from app.core.uploads import Upload, form, receive
 from app.registry import cards
 from app.registry.service import Registry
 from app.registry.transfer import Transfer
@@ -68,30 +68,18 @@ class PruneRequest(BaseModel):
     )
 
 
-IMPORT_BODY = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "required": ["file"],
-                "properties": {
-                    "file": {"type": "string", "format": "binary", "description": "What exporting a version gave"},
-                    "model": {
-                        "type": "string",
-                        "description": "Name to publish under; default: the one it was exported from",
-                    },
-                    "activate": {
-                        "type": "string",
-                        "enum": ["if_better", "always", "never"],
-                        "default": "if_better",
-                        "description": "Whether it is to answer now",
-                    },
-                },
-            }
-        }
+IMPORT_BODY = form(
+    {"type": "string", "format": "binary", "description": "What exporting a version gave"},
+    {
+        "model": {"type": "string", "description": "Name to publish under; default: the one it was exported from"},
+        "activate": {
+            "type": "string",
+            "enum": ["if_better", "always", "never"],
+            "default": "if_better",
+            "description": "Whether it is to answer now",
+        },
     },
-}
+)
 
 
 @router.get("/models", summary="The models there are, and which version of each answers")
@@ -104,7 +92,7 @@ def list_models(registry: RegistryDep, limit: Limit = 50, after: str | None = No
     "/models/import",
     status_code=201,
     summary="Take in an exported version",
-    openapi_extra={"requestBody": IMPORT_BODY},
+    openapi_extra=IMPORT_BODY,
 )
 async def import_version(
     request: Request,
