@@ -141,7 +141,7 @@ def _discounts(counts: Counts) -> npt.NDArray[np.float64]:
         return np.array([0.0, 0.5, 0.75, 0.75])
     y = n1 / (n1 + 2 * n2)
     wanted = [1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3 if n3 else 1.5]
-    return np.array([0.0, *(min(max(d, 0.1), k - 0.1) for k, d in enumerate(wanted, 1))])
+    return np.array([0.0, *(min(max(d, 0.1), k - 0.01) for k, d in enumerate(wanted, 1))])
 
 
 def _unigram(counts: Counts, n_words: int) -> Row:
