@@ -248,7 +248,9 @@ async def test_lists_page_and_filter(client: Client, datasets: Datasets) -> None
     assert {entry["modality"] for entry in images} == {"image"}
     texts = (await client.get("/datasets?modality=text")).json()["datasets"]
     assert [entry["id"] for entry in texts][-3:] == list(reversed(made))
-    assert len(images) + len(texts) == len(expected)
+    numbers = (await client.get("/datasets?modality=number")).json()["datasets"]
+    assert [entry["id"] for entry in numbers] == ["gaussian", "two-peaks", "three-peaks"]
+    assert len(images) + len(texts) + len(numbers) == len(expected)
     problem(await client.get("/datasets?after=nope"), 422, "/after")
     problem(await client.get("/datasets?modality=x"), 422)
 
