@@ -115,8 +115,9 @@ class NextWord:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactError(f"the vocabulary cannot be read: {error}") from error
         self.manifest = manifest
+        self._by_line = bool(manifest.config.get("by_line"))
         self._session = open_session(folder / "next_word.onnx")
-        # The hidden state to start from: h and c, (layers, 1, H). Versions of before 0.4 have none to give.
+        # The hidden state to start from: h and c, (layers, 1, H). The first versions have none to give.
         self._hidden = {name: np.zeros(shape, np.float32) for name, shape in self._hidden_shapes().items()}
         self.mixture = self._load_mixture(folder)
         self._sources = folder / SOURCES
@@ -159,13 +160,19 @@ class NextWord:
         return _softmax(self._session.run(["logits"], {"ids": ids, "lengths": lengths, **hidden})[0])
 
     def context(self, ids: Sequence[int]) -> list[int]:
-        """What the LSTM reads of the ids before a word: the last `most`, or all of them behind the start."""
+        """What the LSTM reads of the ids before a word: the last `most`, or all of them behind the start.
+
+        One that learned line by line reads the last line.
+        """
+        eos = self.vocabulary.eos
+        if self._by_line and eos is not None and eos in ids:
+            ids = ids[len(ids) - list(reversed(ids)).index(eos) :]
         return [*([self.start] if len(ids) < self.most else []), *ids][-self.most :]
 
     @property
     def carries(self) -> bool:
-        """Whether the LSTM gives its hidden state, so that `read` works."""
-        return bool(self._hidden)
+        """Whether the LSTM gives its hidden state and may carry it from line to line, so that `read` is of use."""
+        return bool(self._hidden) and not self._by_line
 
     def read(
         self, ids: npt.NDArray[np.integer], hidden: Sequence[Probabilities] | None = None
@@ -199,7 +206,7 @@ class NextWord:
         return {name: (shapes[name][0], 1, shapes[name][2]) for name in ("h", "c") if name in shapes}
 
     def _load_mixture(self, folder: Path) -> Mixture | None:
-        """What answers beside the LSTM; None for the lecture's model and for versions of before 0.4."""
+        """What answers beside the LSTM; None for the lecture's model and for the first versions."""
         said = self.manifest.serving.get("mixture")
         if said is None:
             return None

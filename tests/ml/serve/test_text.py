@@ -421,6 +421,19 @@ def test_a_line_s_first_word_is_explained_by_lines_that_start_with_it(predictor:
     assert all(line.lower().startswith(found.word.lower()) for _, line in predictor.sources(found.why))
 
 
+def test_what_learned_line_by_line_reads_the_last_line(
+    predictor: NextWord, finished: Finish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = NextWord.open(finished("lstm").run.artifact)
+    monkeypatch.setattr(model, "_by_line", True)
+    alone, behind = (
+        everything(model, written, parts=["lstm"]) for written in ("I like ", "God said the king\nI like ")
+    )
+    assert alone == behind
+    assert not model.carries
+    assert everything(predictor, "God said the king\nI like ", parts=["lstm"]) != alone
+
+
 def test_the_lecture_s_model_is_an_lstm_alone(lecturer: NextWord) -> None:
     assert lecturer.mixture is None
     (found,) = ask(lecturer, "i like ", top_k=1, explain=True, context="milk milk").predictions
