@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 from ml.data.text import Ids
 
 ORDER = 5
+USUAL, ENOUGH = np.array([0.6, 0.9, 1.2]), 1_000  # discounts of a small text; n-grams that outweigh them
 Row = npt.NDArray[np.float32]  # (V,)
 Counts = npt.NDArray[np.int64]
 
@@ -135,13 +136,18 @@ def _find(table: Table, history: int, word: int) -> int | None:
 
 
 def _discounts(counts: Counts) -> npt.NDArray[np.float64]:
-    """What is taken from counts of 0, 1, 2 and 3 or more: (4,)."""
-    n1, n2, n3, n4 = (float((counts == k).sum()) for k in (1, 2, 3, 4))
-    if not n1 or not n2:  # too little text to tell
-        return np.array([0.0, 0.5, 0.75, 0.75])
-    y = n1 / (n1 + 2 * n2)
-    wanted = [1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3 if n3 else 1.5]
-    return np.array([0.0, *(min(max(d, 0.1), k - 0.01) for k, d in enumerate(wanted, 1))])
+    """What is taken from counts of 0, 1, 2 and 3 or more: (4,).
+
+    Chen and Goodman's estimates, drawn towards USUAL while there are few counts to make them from: a page of text has
+    nearly all its n-grams once, and they would be told to forget them.
+    """
+    seen = np.array([float((counts == k).sum()) for k in (1, 2, 3, 4)])
+    following = np.maximum(seen[:3], 1)
+    y = seen[0] / max(1.0, seen[0] + 2 * seen[1])
+    wanted = np.arange(1, 4) - np.arange(2, 5) * y * seen[1:] / following
+    trust = seen[:3] / (seen[:3] + ENOUGH)
+    drawn = trust * np.clip(wanted, 0.1, np.arange(1, 4) - 0.01) + (1 - trust) * USUAL
+    return np.array([0.0, *drawn])
 
 
 def _unigram(counts: Counts, n_words: int) -> Row:

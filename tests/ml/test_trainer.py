@@ -102,8 +102,8 @@ def test_a_figure_that_json_cannot_say_is_null(tmp_path: Path, source: Path) -> 
     with torch.no_grad():
         trainer.state.modules["model"].bias[0] = 1e4  # type: ignore[index, operator]
     manifest = without_export(trainer).fit()
-    assert manifest.metrics["perplexity"] is None
-    assert manifest.metrics["loss"] > 700
+    assert manifest.metrics["lstm_loss"] > 60
+    assert manifest.metrics["perplexity"] is not None  # the n-gram answers beside it
     assert tiny.events(trainer.run, "metrics")[0]["perplexity"] is None
     assert artifact.verify(trainer.run.artifact).metrics == manifest.metrics
     json.loads((trainer.run.artifact / "manifest.json").read_text(), parse_constant=pytest.fail)

@@ -71,6 +71,6 @@ def test_figures_are_of_what_answers_and_of_its_parts(model: WordLSTM, tmp_path:
     fitted = answering.fit(model, LSTMConfig(), data)
     figures = answering.figures(model, fitted, LSTMConfig(), data, "test")
     # The same text: the n-gram knows it by heart, and an untrained network does not.
-    assert figures["ngram_perplexity"] < 4 < figures["lstm_perplexity"]
+    assert figures["ngram_perplexity"] < 6 < figures["lstm_perplexity"]
     assert figures["perplexity"] < figures["lstm_perplexity"]
     assert fitted.weights[:, 1].max() > 0.8

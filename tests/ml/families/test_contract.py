@@ -300,7 +300,7 @@ def test_a_version_holds_no_pickle_and_names_every_file(name: str, finished: Fin
     assert artifact.verify(done.run.artifact) == done.manifest
     present = {path.relative_to(done.run.artifact) for path in done.run.artifact.rglob("*") if path.is_file()}
     assert {str(path) for path in present} == {*done.manifest.files, "manifest.json"}
-    assert {path.suffix for path in present} <= {".json", ".safetensors", ".onnx", ".png", ".txt"}
+    assert {path.suffix for path in present} <= {".json", ".safetensors", ".onnx", ".png", ".txt", ".zlib"}
 
 
 def test_a_version_says_where_it_comes_from(name: str, finished: Finish) -> None:

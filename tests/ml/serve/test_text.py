@@ -396,7 +396,7 @@ def test_whatever_answers_is_a_distribution(predictor: NextWord, parts: list[Any
 
 def test_a_word_that_the_caller_used_is_likelier(predictor: NextWord) -> None:
     plain, told = (everything(predictor, "I hate the ", context=c) for c in ("", "coffee coffee coffee coffee"))
-    assert told["coffee"] > 1.05 * plain["coffee"]
+    assert told["coffee"] > 1.02 * plain["coffee"]
     alone = [everything(predictor, "I hate the ", context=c, parts=["lstm"]) for c in ("", "coffee coffee coffee")]
     assert alone[0] == alone[1]
 
