@@ -189,8 +189,8 @@ class Trainer:
                 self._evaluate()
                 self.evaluated = time.monotonic()
                 self.evaluation = self.evaluated - begun
-                # One more like this one at the end of the budget; then the test part, which is larger, and export.
-                self.finishing = 1.0 + (2.8 if state.progress < 1 else 1.8) * self.evaluation
+                last = self.evaluation if state.progress < 1 else 0.0  # one more like this at the end of the budget
+                self.finishing = 1.0 + last + self.family.finishing_seconds(config, self.data, self.evaluation)
                 if config.patience and self.clock.stale >= config.patience and state.progress < 1:
                     self.run.emit("message", text=f"Stopped early: no better for {config.patience} evaluations.")
                     self.clock.over = True

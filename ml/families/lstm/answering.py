@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MOST_FITTED, MOST_SCORED = 10_000, 20_000  # tokens
 MOST_COUNTED = 30_000_000  # ids: what an n-gram of a longer text would need no longer fits into a small machine
+SECONDS = 2.9e-4  # that a token takes to be scored, fitting's share included: for the time that a run says is left
 AT_ONCE = 1 << 22  # probabilities held at a time
 
 Context = tuple[list[int], Row, int]  # the ids so far, the network's distribution (V,) behind them, the id that came
