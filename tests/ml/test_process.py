@@ -183,7 +183,6 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the C library's settings are Linux's")
 def test_memory_that_was_freed_is_kept_for_the_next_array() -> None:
     default = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
     faults = {
