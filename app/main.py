@@ -37,7 +37,7 @@ from app.registry.transfer import Transfer
 from app.training.attempts import Attempts
 from app.training.router import router as training_router
 from app.training.service import Jobs
-from app.web.router import router as web_router
+from app.web import router as web
 from ml.data.intake import Limits
 
 STARTERS = Path(__file__).resolve().parent / "starters"
@@ -153,9 +153,9 @@ def create_app(settings: Settings) -> FastAPI:
         registry_router,
         learning_router,
         datasets_router,
-        web_router,
     ):
         app.include_router(router)
+    web.install(app)
     _add_health(app)
     describe = app.openapi
 

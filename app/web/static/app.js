@@ -1,0 +1,105 @@
+/** The page's frame: navigation, language, theme, the service's state. Views know nothing of each other. */
+import { fill, h, set } from "./lib/dom.js";
+import { LANGUAGES, language, setLanguage, t, write } from "./lib/i18n.js";
+import { state } from "./lib/state.js";
+import { field } from "./lib/parts.js";
+
+const VIEWS = ["try", "teach", "models", "lecture"];
+const main = document.querySelector("main");
+let leave = new AbortController();
+
+function frame() {
+  document.documentElement.lang = language;
+  document.querySelector(".skip").textContent = t("nav.skip");
+  const links = VIEWS.map((name) => h("a", { href: `#/${name}`, "data-view": name }, t(`nav.${name}`)));
+  const nav = fill(document.querySelector(".tabs"), links);
+  nav.setAttribute("aria-label", t("nav.label"));
+  fill(document.querySelector(".tools"), status, keySlot, languages(), themes());
+  showStatus();
+}
+
+const status = h("span", { class: "status", role: "status" });
+const keySlot = h("span", { class: "key-slot" });
+
+function showStatus() {
+  const busy = state.status === "ready" && state.health.worker === "down";
+  const name = busy ? "no-worker" : state.status.replace(" ", "-");
+  fill(status, h("span", { class: `dot ${name}`, "aria-hidden": "true" }), h("span", { class: "status-text" }, t(`status.${name}`)));
+  status.title = [t(`status.${name}.more`), ...Object.values(state.health.problems ?? {})].join(" ");
+  document.documentElement.dataset.status = name;
+  fill(keySlot, keyButton());
+  showNotice(name);
+}
+
+/** Plain words over the page while something is wrong. It floats, so that nothing moves. */
+function showNotice(name) {
+  document.querySelector(".notice")?.remove();
+  if (["ready", "starting", "degraded"].includes(name)) return;
+  document.body.append(h("div", { class: "notice", role: "alert" }, h("strong", {}, t(`status.${name}`)), " ", t(`status.${name}.more`)));
+}
+
+function keyButton() {
+  if (state.health.keys !== "required") return null;
+  return h("button", { class: "quiet", onclick: askForKey }, state.client.key ? t("key.change") : t("key.enter"));
+}
+
+function askForKey() {
+  const input = h("input", { type: "password", autocomplete: "off", value: state.client.key, required: true });
+  const keep = (event) => (event.preventDefault(), state.setKey(input.value.trim()), dialog.close(), frame(), go());
+  const dialog = h(
+    "dialog",
+    { class: "dialog", "aria-labelledby": "key-title", onclose: () => dialog.remove() },
+    h("h2", { id: "key-title" }, t("key.title")),
+    h("form", { onsubmit: keep }, h("p", {}, t("key.text")), field(t("key.label"), input), h("p", { class: "row end" }, h("button", { type: "button", onclick: () => dialog.close() }, t("action.cancel")), h("button", { class: "primary" }, t("key.use")))),
+  );
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
+function languages() {
+  const options = Object.entries(LANGUAGES).map(([value, name]) => h("option", { value, selected: value === language }, name));
+  const change = ({ target }) => (setLanguage(target.value), frame(), go());
+  return h("select", { class: "quiet", "aria-label": t("nav.language"), onchange: change }, options);
+}
+
+function themes() {
+  const dark = () => getComputedStyle(document.documentElement).getPropertyValue("--is-dark").trim() === "1";
+  const turn = () => {
+    const theme = dark() ? "light" : "dark";
+    document.documentElement.dataset.theme = theme;
+    write("inkling-theme", theme);
+    window.dispatchEvent(new Event("themechange"));
+  };
+  return h("button", { class: "quiet icon", "aria-label": t("nav.theme"), title: t("nav.theme"), onclick: turn }, h("span", { class: "theme-icon", "aria-hidden": "true" }));
+}
+
+/** `#/models/next-word@3` -> the view "models" with ["next-word@3"]. */
+async function go() {
+  const [name, ...parameters] = location.hash.replace(/^#\/?/, "").split("/").filter(Boolean).map(decodeURIComponent);
+  if (name === "main") return main.focus();
+  const view = VIEWS.includes(name) ? name : "try";
+  leave.abort();
+  leave = new AbortController();
+  const { signal } = leave;
+  for (const link of document.querySelectorAll(".tabs a")) set(link, { "aria-current": link.dataset.view === view ? "page" : null });
+  document.title = `${t(`nav.${view}`)} · Inkling`;
+  const root = h("div", { class: `view ${view}` });
+  const { default: show } = await import(`./views/${view}.js`);
+  if (signal.aborted) return;
+  fill(main, root);
+  await show(root, { parameters, signal, navigate });
+}
+
+/** Go to an address within the page: navigate("models", "next-word"). */
+function navigate(...parts) {
+  location.hash = `#/${parts.map(encodeURIComponent).join("/")}`;
+}
+
+const inPage = document.querySelector(".skip");
+inPage.addEventListener("click", (event) => (event.preventDefault(), main.focus()));
+
+frame();
+state.addEventListener("health", showStatus);
+state.watch();
+window.addEventListener("hashchange", () => go().then(() => (main.focus({ preventScroll: true }), scrollTo(0, 0))));
+go();
