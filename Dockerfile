@@ -36,7 +36,8 @@ COPY ml ml
 COPY app app
 RUN chmod -R a+rX,go-w . && python -m compileall -q --invalidation-mode unchecked-hash .
 
-# What both images share.
+# What both images share. They listen on every address, so without a key they start only with INKLING_ALLOW_OPEN=true:
+#   docker run --rm -v inkling:/data inkling python -m app keys create me --scope admin
 FROM python:3.11-slim AS runtime
 # Numbers, not names, in USER: an orchestrator can then see that this is not root. HOME is what is always writable.
 RUN groupadd --gid 10001 inkling \

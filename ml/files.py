@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-_UNFINISHED = re.compile(r"\..+\.[0-9a-f]{8}(\.[^.]*)?")  # the temporary names of `_replace` and `new_folder`
+# The temporary names of `_replace` and `new_folder`, and those that safetensors makes beside the file it writes.
+_UNFINISHED = re.compile(r"\..+\.[0-9a-f]{8}(\.[^.]*)?|\.tmp[0-9A-Za-z]{6}")
 
 
 def fsync_folder(folder: Path) -> None:

@@ -157,7 +157,7 @@ after=$(lecture)
 step "up again: the same answers"
 quietly "docker compose down" compose down
 
-quietly "docker run" docker run --detach --name "$ALONE" --publish 127.0.0.1::8000 inkling
+quietly "docker run" docker run --detach --name "$ALONE" --publish 127.0.0.1::8000 --env INKLING_ALLOW_OPEN=true inkling
 url=http://$(docker port "$ALONE" 8000/tcp | head -n 1)
 deadline=$((SECONDS + START_SECONDS))
 until [ "$(ask GET /health/ready '' 'a["worker"]' 2>"$work/ready.log")" = up ]; do

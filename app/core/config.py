@@ -1,6 +1,7 @@
 """Settings: every `INKLING_…` variable, its default and its meaning. The README's table is checked against this."""
 
 import os
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,9 @@ class Settings(BaseSettings):
     database_url: str = Field("", description="SQLAlchemy URL of the database; empty: SQLite in the data folder")
     cors_origins: Annotated[list[str], NoDecode] = Field(
         [], description="Origins, separated by commas, whose pages may call the service; `*` allows all"
+    )
+    allow_open: bool = Field(
+        False, description="Start without any key on an address that others can reach, knowing what that means"
     )
     queue_size: int = Field(256, ge=1, description="Answers that may wait; above this a request gets 429")
     deadline_seconds: float = Field(10.0, gt=0, description="Longest an answer may take; above this a request gets 504")
@@ -58,6 +62,15 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return [origin.strip() for origin in value.split(",") if origin.strip()] if isinstance(value, str) else value
+
+    @property
+    def may_be_open(self) -> bool:
+        """Whether everyone may be answered as long as there is no key: nobody else can reach it, or it was said so."""
+        try:
+            loopback = ip_address(self.host).is_loopback
+        except ValueError:
+            loopback = self.host == "localhost"
+        return loopback or self.allow_open
 
     @property
     def database(self) -> str:

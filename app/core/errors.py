@@ -1,6 +1,8 @@
 """What can go wrong, and the one place where it becomes an RFC 9457 problem document.
 
 ServiceError
+├── Unauthorized      401   no key, or one that is not known here
+├── Forbidden         403   a key that may not do this, or a page that may not
 ├── NotFound          404   no such thing; the detail names what there is
 ├── NotAcceptable     406   nothing in Accept can be made
 ├── Conflict          409   the thing is in the wrong state
@@ -46,6 +48,7 @@ class ServiceError(Exception):
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal"
+    headers: ClassVar[Mapping[str, str]] = {}
 
     def __init__(
         self, detail: str, *, pointer: str | None = None, retry_after: int | None = None, code: str | None = None
@@ -53,6 +56,15 @@ class ServiceError(Exception):
         super().__init__(detail)
         self.detail, self.pointer, self.retry_after = detail, pointer, retry_after
         self.problem_code = code or self.code
+
+
+class Unauthorized(ServiceError):
+    status, code = 401, "key_required"
+    headers: ClassVar[Mapping[str, str]] = {"WWW-Authenticate": 'Bearer realm="inkling"'}
+
+
+class Forbidden(ServiceError):
+    status, code = 403, "forbidden"
 
 
 class NotFound(ServiceError):
@@ -172,6 +184,15 @@ def problem(
     return Response(content, status, dict(headers or {}), media_type="application/problem+json")
 
 
+def answer(error: ServiceError, instance: str) -> Response:
+    """What is answered when a service raises."""
+    errors = getattr(error, "errors", None)
+    if errors is None and error.pointer is not None:
+        errors = [{"pointer": error.pointer, "detail": error.detail}]
+    retry = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+    return problem(error.status, error.detail, instance, error.problem_code, errors, {**error.headers, **retry})
+
+
 def field_errors(
     error: ValidationError | RequestValidationError, under: tuple[str | int, ...] = ()
 ) -> list[dict[str, str]]:
@@ -200,11 +221,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(ServiceError)
     async def on_service_error(request: Request, error: ServiceError) -> Response:
-        errors = getattr(error, "errors", None)
-        if errors is None and error.pointer is not None:
-            errors = [{"pointer": error.pointer, "detail": error.detail}]
-        headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
-        return problem(error.status, error.detail, request.url.path, error.problem_code, errors, headers)
+        return answer(error, request.url.path)
 
     @app.exception_handler(RequestValidationError)
     async def on_bad_request(request: Request, error: RequestValidationError) -> Response:

@@ -177,6 +177,22 @@ class Phrase(Base):
     learned_at: Mapped[datetime] = mapped_column(default=now)
 
 
+class Key(Base):
+    """What a caller shows to be let in. A revoked one stays: a service that ever had a key is never open again."""
+
+    __tablename__ = "keys"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)  # the order of a list
+    id: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    scope: Mapped[str]
+    sha256: Mapped[str] = mapped_column(unique=True)  # of the key itself, which is kept nowhere
+    prefix: Mapped[str]  # its first characters, to tell it from others by
+    origins: Mapped[list[str]] = mapped_column(JSON, default=list)  # not empty: publishable, for these pages alone
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    revoked_at: Mapped[datetime | None]
+
+
 class Answer(Base):
     """What was answered to a request with an Idempotency-Key; `status` is empty while it is being worked on."""
 

@@ -58,7 +58,9 @@ def test_every_setting_is_in_the_table() -> None:
     assert set(rows) == {f"INKLING_{name.upper()}" for name in Settings.model_fields}
     for name, field in Settings.model_fields.items():
         shown = rows[f"INKLING_{name.upper()}"].strip("`")
-        if isinstance(field.default, int | float):
+        if isinstance(field.default, bool):
+            assert shown == str(field.default).lower(), name
+        elif isinstance(field.default, int | float):
             assert float(shown) == field.default, name
         elif field.default:
             assert shown == str(field.default), name

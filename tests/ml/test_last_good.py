@@ -185,6 +185,7 @@ def test_the_volumes_troubles_are_told_apart(
 def test_what_killed_attempts_left_unfinished_is_removed(sources: dict[str, Path], tmp_path: Path) -> None:
     run = tiny.new_run(tmp_path, "lstm", dataset=str(sources["lstm"]), budget={"steps": 2})
     half = [tmp_path / ".prepared.0badcafe" / "train.npy", run.checkpoints / ".step-000000000001.0badcafe.safetensors"]
+    half.append(run.checkpoints / ".tmpzazCzp")  # as safetensors calls what it writes
     for path in half:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"half")
@@ -194,8 +195,8 @@ def test_what_killed_attempts_left_unfinished_is_removed(sources: dict[str, Path
 
 
 def test_only_temporary_names_are_unfinished(tmp_path: Path) -> None:
-    kept = [".gitkeep", ".a.0badcaf", ".a.0badcafeX.txt", "a.0badcafe.txt", ".a.0badcafe.tar.gz"]
-    for name in [*kept, ".a.0badcafe", ".a.b.0badcafe.npy"]:
+    kept = [".gitkeep", ".a.0badcaf", ".a.0badcafeX.txt", "a.0badcafe.txt", ".a.0badcafe.tar.gz", ".tmpa", ".tmp-mine"]
+    for name in [*kept, ".a.0badcafe", ".a.b.0badcafe.npy", ".tmpzazCzp"]:
         (tmp_path / name).touch()
     files.remove_unfinished(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == set(kept)

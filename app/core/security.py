@@ -1,0 +1,230 @@
+"""Who is let in: a key's scope against a route's, on the raw headers, before anything of the body is read.
+
+Must not know: where keys are kept, which routes there are.
+"""
+
+import hmac
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Literal, get_args
+
+from fastapi.middleware.cors import CORSMiddleware
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.routing import compile_path
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.core.errors import Forbidden, ServiceError, Unauthorized, answer
+
+KeyScope = Literal["predict", "train", "admin"]  # each holds the ones before it
+SCOPES: tuple[KeyScope, ...] = get_args(KeyScope)
+SAFE = ("GET", "HEAD", "OPTIONS")
+ANY = (*SAFE, "POST", "PUT", "PATCH", "DELETE")  # of a mounted application
+_HELD = "inkling.key"  # where a request's ASGI scope has its key
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A live key, as requests are compared with it."""
+
+    id: str
+    digest: bytes
+    scope: KeyScope
+    origins: frozenset[str]  # not empty: only pages of these may use it
+
+
+class Ring:
+    """The live keys in memory, looked up by hash, and the origins whose pages may call. Changed as a whole.
+
+    A key is 256 random bits, so nobody can guess one or choose its hash: the look-up by hash tells nothing, and a slow
+    hash, which passwords need because people choose them, would only cost every request its time.
+    """
+
+    def __init__(self, may_be_open: bool, origins: Collection[str] = ()) -> None:
+        self.may_be_open, self.configured = may_be_open, frozenset(origins)
+        self.needed = True
+        self._keys: dict[bytes, Credential] = {}
+        self._origins: frozenset[str] = self.configured
+
+    def change(self, keys: Iterable[Credential], ever: bool) -> None:
+        """From now on these are the live keys; `ever`: there is one, or was."""
+        self._keys = {key.digest: key for key in keys}
+        self._origins = self.configured.union(*(key.origins for key in self._keys.values()))
+        self.needed = ever or not self.may_be_open
+
+    def allows(self, origin: str) -> bool:
+        """Whether a page of this origin may read answers, if its key is right."""
+        return origin in self._origins or "*" in self.configured
+
+    def admit(self, method: str, sent: Mapping[bytes, bytes], needs: KeyScope) -> Credential | None:
+        """The request's key; None when none is needed. Raises Unauthorized, Forbidden."""
+        if not self.needed:
+            self._keep_out_other_pages(method, sent)
+            return None
+        scheme, _, given = sent.get(b"authorization", b"").partition(b" ")
+        if scheme.lower() != b"bearer" or not given:
+            raise Unauthorized(
+                "this service asks for a key: send it as the header Authorization: Bearer ink_…; whoever runs the "
+                "service makes one with python -m app keys create NAME"
+            )
+        digest = sha256(given.strip()).digest()
+        key = self._keys.get(digest)
+        if key is None or not hmac.compare_digest(key.digest, digest):
+            raise Unauthorized(
+                "this key is not known here, or was revoked; ask whoever runs the service for another",
+                code="unknown_key",
+            )
+        if key.origins:
+            origin = sent.get(b"origin", b"").decode("latin-1")
+            if origin not in key.origins:
+                said = f"not of {origin}" if origin else "and this request has no Origin header"
+                raise Forbidden(
+                    f"this publishable key works on pages of {', '.join(sorted(key.origins))}, {said}; "
+                    "programs need a key without origins",
+                    code="wrong_origin",
+                )
+        require(key, needs)
+        return key
+
+    def _keep_out_other_pages(self, method: str, sent: Mapping[bytes, bytes]) -> None:
+        """An open service is open to whoever sits at this machine, not to every page that they look at: a form or
+        fetch of another origin needs no leave to be sent, only to be read. Raises Forbidden."""
+        origin = sent.get(b"origin", b"").decode("latin-1")
+        if method in SAFE or not origin or self.allows(origin):
+            return
+        if b"sec-fetch-site" in sent:  # what the browser knows, whatever a proxy made of Host
+            own = sent[b"sec-fetch-site"] in (b"same-origin", b"none")
+        else:
+            own = origin.split("://")[-1].encode("latin-1") == sent.get(b"host")
+        if not own:
+            raise Forbidden(
+                f"pages of {origin} may not call this service; name the origin in INKLING_CORS_ORIGINS, or make a "
+                f"publishable key: python -m app keys create NAME --origin {origin}",
+                code="cross_site",
+            )
+
+
+def require(key: Credential | None, needs: KeyScope) -> None:
+    """Raises Forbidden when the key's scope is too small; no key: the service is open."""
+    if key is not None and SCOPES.index(key.scope) < SCOPES.index(needs):
+        raise Forbidden(
+            f"this key may only {key.scope}; this needs one with the scope {needs}: "
+            f"python -m app keys create NAME --scope {needs}",
+            code="scope_too_small",
+        )
+
+
+def key_of(scope: Mapping[str, Any]) -> Credential | None:
+    """The key that a request's ASGI scope was let in with."""
+    found: Credential | None = scope.get(_HELD)
+    return found
+
+
+class Rules:
+    """Which scope each route needs. Routes in the order in which they are matched; None is for everyone."""
+
+    def __init__(self) -> None:
+        self._exact: dict[tuple[str, str], KeyScope | None] = {}
+        self._patterns: list[tuple[re.Pattern[str], Collection[str], KeyScope | None]] = []
+
+    def add(self, path: str, methods: Collection[str] | None, needs: KeyScope | None) -> None:
+        """No methods: a mounted application, and everything below its path."""
+        if methods is None:
+            methods, path = ANY, path + "/{path:path}"
+        for method in methods:
+            # Where an earlier pattern fits, too, that route answers, and its rule holds.
+            if "{" not in path and self._pattern(method, path) is None:
+                self._exact.setdefault((method, path), needs)
+        self._patterns.append((compile_path(path)[0], frozenset(methods), needs))
+
+    def of(self, method: str, path: str) -> KeyScope | None:
+        """None: for everyone, or no route at all, which the router answers with 404 or 405."""
+        if (method, path) in self._exact:
+            return self._exact[method, path]
+        found = self._pattern(method, path)
+        return found[2] if found else None
+
+    def _pattern(self, method: str, path: str) -> tuple[re.Pattern[str], Collection[str], KeyScope | None] | None:
+        return next((each for each in self._patterns if method in each[1] and each[0].match(path)), None)
+
+
+class Guard:
+    """Lets a request pass to its route, or answers 401 or 403. Pure ASGI."""
+
+    def __init__(self, app: ASGIApp, ring: Ring, rules: Rules) -> None:
+        self.app, self.ring, self.rules = app, ring, rules
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        needs = self.rules.of(scope["method"], scope["path"]) if scope["type"] == "http" else None
+        if needs is None:
+            await self.app(scope, receive, send)
+            return
+        try:
+            key = self.ring.admit(scope["method"], dict(scope["headers"]), needs)
+        except ServiceError as error:
+            await answer(error, scope["path"])(scope, receive, send)
+            return
+        if key is None:
+            await self.app(scope, receive, send)
+            return
+
+        async def keep_private(message: Message) -> None:
+            """A cache between here and the caller must not give to others what a key was needed for."""
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                if "public" in headers.get("cache-control", ""):
+                    headers["cache-control"] = headers["cache-control"].replace("public", "private")
+            await send(message)
+
+        scope[_HELD] = key
+        await self.app(scope, receive, keep_private)
+
+
+class Cors(CORSMiddleware):
+    """The allow-list is the ring's, which changes as publishable keys come and go.
+
+    A preflight carries no key: one is allowed to every origin that a live key names.
+    """
+
+    def __init__(self, app: ASGIApp, ring: Ring, expose_headers: Collection[str]) -> None:
+        super().__init__(
+            app,
+            allow_origins=sorted(ring.configured),
+            allow_methods=("GET", "POST", "PUT", "DELETE"),
+            allow_headers=("*",),
+            expose_headers=expose_headers,
+        )
+        self._ring = ring
+
+    def is_allowed_origin(self, origin: str) -> bool:
+        return self._ring.allows(origin)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "OPTIONS":
+            headers = Headers(scope=scope)
+            if not self._ring.allows(headers.get("origin", "")):  # 405 and a problem, like any other OPTIONS
+                await self.simple_response(scope, receive, send, headers)
+                return
+        await super().__call__(scope, receive, send)
+
+
+def describe(document: dict[str, Any], rules: Rules) -> None:
+    """Say in the OpenAPI document which routes need a key, with which scope, and what is answered without."""
+    document.setdefault("components", {}).setdefault("securitySchemes", {})["key"] = {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A key, `ink_…`. None is needed while the service has none: see `keys` in /health/ready.",
+    }
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            needs = rules.of(method.upper(), path)
+            if needs is None:
+                continue
+            operation["security"] = [{"key": []}]
+            problem = operation["responses"]["default"]["content"]
+            for status, description in (
+                ("401", "No key was sent, or one that is not known here"),
+                ("403", f"The key has not the scope `{needs}`, or is bound to another origin"),
+            ):
+                operation["responses"][status] = {"description": description, "content": problem}

@@ -1,0 +1,1 @@
+"""Keys: who may call the service, and for what."""
