@@ -296,10 +296,10 @@ class Trainer:
         position = {"step": self.state.step, "evaluation": self.clock.evaluations}
         if preview.png is not None:
             files.write_bytes(self.run.preview / f"{name}.png", preview.png)
-            self.run.emit("sample", **position, file=f"preview/{name}.png")
+            self.run.emit("sample", **position, file=f"preview/{name}.png", **preview.detail)
         if preview.text is not None:
             files.write_bytes(self.run.preview / f"{name}.txt", preview.text.encode())
-            self.run.emit("sample", **position, text=preview.text)
+            self.run.emit("sample", **position, text=preview.text, **preview.detail)
 
     def _check_stop(self) -> None:
         if self.interrupted:

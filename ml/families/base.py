@@ -79,10 +79,14 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Preview:
-    """What the model makes at this moment, from the same seeds every time: a sentence, or a PNG."""
+    """What the model makes at this moment, from the same seeds every time: a sentence, or a PNG.
+
+    `detail`: the same in numbers, for whoever draws it anew. It goes into the sample's event: a few kilobytes of JSON.
+    """
 
     text: str | None = None
     png: bytes | None = None
+    detail: dict[str, Any] = field(default_factory=dict)
 
 
 def read_weights(base: Path) -> dict[str, Tensor]:

@@ -2,7 +2,8 @@
 import { fill, h, set } from "./lib/dom.js";
 import { LANGUAGES, language, setLanguage, t, write } from "./lib/i18n.js";
 import { state } from "./lib/state.js";
-import { field } from "./lib/parts.js";
+import { InklingError } from "./lib/client.js";
+import { field, problem } from "./lib/parts.js";
 
 const VIEWS = ["try", "teach", "models", "lecture"];
 const main = document.querySelector("main");
@@ -84,10 +85,18 @@ async function go() {
   for (const link of document.querySelectorAll(".tabs a")) set(link, { "aria-current": link.dataset.view === view ? "page" : null });
   document.title = `${t(`nav.${view}`)} · Inkling`;
   const root = h("div", { class: `view ${view}` });
-  const { default: show } = await import(`./views/${view}.js`);
-  if (signal.aborted) return;
-  fill(main, root);
-  await show(root, { parameters, signal, navigate });
+  try {
+    const { default: show } = await import(`./views/${view}.js`);
+    if (signal.aborted) return;
+    fill(main, root);
+    await show(root, { parameters, signal, navigate });
+  } catch (error) {
+    if (signal.aborted) return;
+    // A module that could not be fetched stays failed in this document: only a new one asks again.
+    const retry = error instanceof InklingError ? go : () => location.reload();
+    fill(main, problem(error instanceof InklingError ? error : new InklingError(0, { detail: error.message }), { retry }));
+    state.addEventListener("health", () => state.status === "ready" && retry(), { signal });
+  }
 }
 
 /** Go to an address within the page: navigate("models", "next-word"). */

@@ -77,6 +77,22 @@ def draw(density: Mixture, story: list[Moment], now: Moment, figures: dict[str, 
     return out.getvalue()
 
 
+def curves(density: Mixture, now: Moment) -> dict[str, list[float]]:
+    """The large panel in numbers, for whoever draws it anew: three curves over `x`, and where the map takes `z`."""
+    x = places(density)[::3]
+    at, generated = _generated(now, (float(x[0]), float(x[-1])))
+    shares = (np.arange(ARROWS) + 0.5) / ARROWS
+    drawn = {
+        "x": x,
+        "data": density.density(x),
+        "generated": np.interp(x, at, generated),
+        "discriminator": now.probability[::3],
+        "z": np.interp(shares, SHARE, NOISE),
+        "mapped": np.interp(shares, SHARE, now.mapped),
+    }
+    return {name: [round(float(value), 4) for value in values] for name, values in drawn.items()}
+
+
 def _panel(chart: Chart, density: Mixture, moment: Moment, box: Box, small: bool) -> None:
     """One moment: the three curves above, the map from z to x below."""
     left, top, right, bottom = box

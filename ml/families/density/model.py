@@ -194,7 +194,9 @@ class DensityFamily(Family[DensityConfig, NumberData]):
         figures = self.evaluate(state, config, data, "validation")
         story = [figure.unpack(kept) for kept in state.extra.get("story", torch.empty(0)).cpu().numpy()]
         now = self._moment(state, data)
-        return Preview(png=figure.draw(data.density, story, now, figures))
+        return Preview(
+            png=figure.draw(data.density, story, now, figures), detail={"curves": figure.curves(data.density, now)}
+        )
 
     @torch.no_grad()
     def _draw(self, state: State, split: Split) -> Tensor:

@@ -31,6 +31,7 @@ Hidden = tuple[Tensor, Tensor]  # (h, c), each (layers, B, H)
 MOST_ONE_HOT_WORDS = 2_000
 MOST_WINDOWS = 10_000
 MOST_BY_LINE = 2_000_000
+MOST_ANSWERS = 24  # windows whose answers a sample tells
 MOST_TOKENS = {"validation": 30_000, "test": 500_000, "train": 500_000}  # looked at by an evaluation
 
 
@@ -296,9 +297,12 @@ class LSTMFamily(Family[LSTMConfig, TextData]):
         """A sentence continued greedily from its most frequent beginning (or from the first context of the lecture)."""
         model, vocabulary = _model(state).eval(), data.vocabulary
         if config.windows:
-            start = data.splits["train"][0, :-1].tolist()
-            logits = model(torch.tensor([start], device=state.device), torch.tensor([len(start)], device=state.device))
-            return Preview(text=" ".join(vocabulary.shown[i] for i in [*start, int(logits.argmax())]))
+            rows = torch.from_numpy(data.splits["train"][:MOST_ANSWERS].astype(np.int64))  # (N, context + 1)
+            x = rows[:, :-1].to(state.device)
+            chances = torch.softmax(model(x, torch.full((len(x),), x.shape[1], device=state.device)).float(), 1).cpu()
+            answers = [_answer(vocabulary, row, each) for row, each in zip(rows.tolist(), chances, strict=True)]
+            text = " ".join((*answers[0]["context"], answers[0]["answers"][0]["word"]))
+            return Preview(text=text, detail={"answers": answers})
         ids, hidden, said = [vocabulary.eos or 0], None, []
         generator = torch.Generator().manual_seed(1)
         banned = [i for i in (vocabulary.unk,) if i is not None]
@@ -356,6 +360,16 @@ def _shape(data: TextData, config: LSTMConfig) -> tuple[int, int]:
     assert config.batch_size is not None
     assert config.length is not None
     return max(1, min(config.batch_size, (len(data.splits["train"]) - 1) // 2)), config.length
+
+
+def _answer(vocabulary: Vocabulary, row: list[int], chances: Tensor) -> dict[str, Any]:
+    """What is predicted after a window's words, and the word that does follow. `chances`: (V,)."""
+    best = [
+        {"word": vocabulary.shown[i], "probability": round(float(chances[i]), 4)}
+        for i in chances.topk(min(2, len(chances)))[1]
+    ]
+    *context, word = (vocabulary.shown[i] for i in row)
+    return {"context": context, "word": word, "probability": round(float(chances[row[-1]]), 4), "answers": best}
 
 
 def _windows(lines: Iterable[str], config: LSTMConfig, known: Vocabulary | None) -> TextData:

@@ -87,6 +87,21 @@ def test_the_figure_is_drawn_from_the_beginning_on(done: Trainer) -> None:
     assert (pictures[-1][620:, 620:] < 255).sum() > 500
 
 
+def test_the_figure_is_told_in_numbers_too(done: Trainer) -> None:
+    first, *_, last = (event["curves"] for event in tiny.events(done.run, "sample"))
+    x = np.array(last["x"])
+    np.testing.assert_allclose(last["data"], DENSITIES["gaussian"].density(x), atol=1e-4)
+    for name in ("data", "generated"):
+        assert np.trapezoid(last[name], x) == pytest.approx(1, abs=0.05)
+    gaps = [np.trapezoid(np.abs(np.subtract(each["generated"], each["data"])), x) for each in (first, last)]
+    assert gaps[1] < 0.5 * gaps[0]
+    assert len(last["discriminator"]) == len(x)
+    middle = np.array(last["discriminator"])[np.array(last["data"]) > 0.2]
+    np.testing.assert_allclose(middle, 0.5, atol=0.25)
+    assert len(last["z"]) == len(last["mapped"]) == figure.ARROWS
+    assert np.median(last["mapped"]) == pytest.approx(4, abs=0.2)
+
+
 def test_served_numbers_are_the_trained_modules(done: Trainer) -> None:
     predictor = Density.open(done.run.artifact)
     weights = load_file(done.run.artifact / "weights.safetensors")

@@ -210,6 +210,14 @@ def test_its_sample_continues_the_first_sentence(lecture_run: Finished) -> None:
     assert tiny.events(lecture_run.run, "sample")[-1]["text"] == "i like dog"
 
 
+def test_its_sample_tells_the_answer_to_every_sentence(lecture_run: Finished) -> None:
+    answers = tiny.events(lecture_run.run, "sample")[-1]["answers"]
+    assert [" ".join((*each["context"], each["word"])) for each in answers] == list(LECTURE_SENTENCES)
+    for each in answers:
+        assert each["answers"][0] == {"word": each["word"], "probability": each["probability"]}
+        assert each["probability"] > 0.9
+
+
 # -- windows ---------------------------------------------------------------------------------------------------------
 
 

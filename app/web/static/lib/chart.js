@@ -3,6 +3,7 @@ import uPlot from "../vendor/uPlot.esm.js";
 import { h } from "./dom.js";
 import { number } from "./i18n.js";
 
+const LEGEND = 32; // pixels that it takes below the drawing
 const COLOURS = ["--accent", "--warn", "--good", "--bad"];
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
@@ -25,6 +26,7 @@ function resolved(name) {
 export function lineChart({ title, x, lines, height = 220, log = false, range, signal }) {
   const element = h("figure", { class: "chart", role: "img" });
   element.style.height = `${height}px`;
+  const drawn = height - (lines.length > 1 ? LEGEND : 0);
   let plot = null;
   let points = [];
 
@@ -34,7 +36,7 @@ export function lineChart({ title, x, lines, height = 220, log = false, range, s
     const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 }, font: `12px ${colour("--font")}` };
     const options = {
       width: Math.max(element.clientWidth, 120),
-      height,
+      height: drawn,
       legend: { show: lines.length > 1 },
       cursor: { y: false },
       scales: { x: { time: false }, y: { distr: log ? 3 : 1, range: range ? () => range : undefined } },
@@ -58,7 +60,7 @@ export function lineChart({ title, x, lines, height = 220, log = false, range, s
   };
   element.setAttribute("aria-label", title);
 
-  const resize = new ResizeObserver(() => (plot ? plot.setSize({ width: Math.max(element.clientWidth, 120), height }) : points.length && build()));
+  const resize = new ResizeObserver(() => (plot ? plot.setSize({ width: Math.max(element.clientWidth, 120), height: drawn }) : points.length && build()));
   resize.observe(element);
   const recolour = () => plot && build();
   window.addEventListener("themechange", recolour, { signal });

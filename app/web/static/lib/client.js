@@ -125,7 +125,7 @@ export class Inkling {
   }
 
   nearest(body, options = {}) {
-    return this.#json("POST", "/nearest", { json: body, safe: true, ...options });
+    return this.#json("POST", "/nearest", { json: body, accept: "application/json", safe: true, ...options });
   }
 
   /** How real a picture looks to the discriminator of `model`. */
@@ -252,8 +252,8 @@ export class Inkling {
     return isText ? response.json() : response.blob();
   }
 
-  models() {
-    return this.#json("GET", "/models");
+  models(filters) {
+    return this.#json("GET", `/models${query(filters)}`);
   }
 
   model(name) {
@@ -270,6 +270,11 @@ export class Inkling {
 
   rollback(name) {
     return this.#json("POST", `/models/${seg(name)}/rollback`);
+  }
+
+  /** Remove old versions, all but `keep` beside the active one and the one before it: `{deleted: [1, 2]}`. */
+  prune(name, keep) {
+    return this.#json("POST", `/models/${seg(name)}/prune`, { json: { keep } });
   }
 
   deleteVersion(name, version) {
@@ -296,12 +301,14 @@ export class Inkling {
     return this.#json("POST", `/models/${seg(name)}/learn`, { json: { text }, headers: { "Idempotency-Key": uuid() } });
   }
 
-  learned(name) {
-    return this.#json("GET", `/models/${seg(name)}/learned`);
+  learned(name, filters) {
+    return this.#json("GET", `/models/${seg(name)}/learned${query(filters)}`);
   }
 
-  forget(name, text) {
-    return this.#json("POST", `/models/${seg(name)}/forget`, { json: { text } });
+  /** `what`: a phrase, or `{id}`, `{text, containing: true}`, `{all: true}`. */
+  forget(name, what) {
+    const json = typeof what === "string" ? { text: what } : what;
+    return this.#json("POST", `/models/${seg(name)}/forget`, { json });
   }
 
   /** The service's own account of itself; also when it is not ready. */
