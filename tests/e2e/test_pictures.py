@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import FileChooser, Locator, Page, Route, expect
 
 from tests.e2e.browsing import WIDTHS, Watched, fits, screenshot, violations
 from tests.flow.service import Service
@@ -265,12 +265,17 @@ def test_nothing_moves_for_those_who_want_it_still(pages: Watched) -> None:
 
 
 def test_ones_own_picture_is_judged(pages: Watched, service: Service) -> None:
-    page = wall(pages)
+    choosers: list[FileChooser] = []
+
+    def listen(page: Page) -> None:  # from the start: a listener that comes with the key press may come too late
+        page.on("filechooser", lambda chooser: choosers.append(chooser))
+
+    page = wall(pages, before=listen)
     result = page.locator(".result")
-    page.locator(".zone").get_by_role("button").focus()
-    with page.expect_file_chooser() as chooser:
-        page.keyboard.press("Enter")
-    chooser.value.set_files(DIGITS)
+    page.locator(".zone").get_by_role("button").press("Enter")
+    while not choosers:
+        page.wait_for_timeout(20)
+    choosers[0].set_files(DIGITS)
     result.locator(".meter").wait_for()
     scored = service.client.post("/score", files={"file": DIGITS.read_bytes()}).json()["realness"]
     assert result.locator(".meter-value").inner_text() == f"{100 * scored:.0f}%"

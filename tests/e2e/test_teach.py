@@ -66,7 +66,7 @@ def test_a_text_of_ones_own_is_taught_by_mouse(pages: Watched, service: Service)
     with page.expect_file_chooser() as chooser:
         page.get_by_role("button", name="Choose files").click()
     chooser.value.set_files({"name": "Tides of Noon.txt", "mimeType": "text/plain", "buffer": TIDES.encode()})
-    expect(page.locator(".upload-state")).to_contain_text("is read and chosen")
+    expect(page.locator(".upload-state")).to_contain_text("Read and chosen")
     assert page.locator(".lines li").first.inner_text() == "the tide comes in at noon"
     assert page.get_by_role("radio", name="Tides of Noon.txt").is_checked()
     assert page.get_by_label("Name of the model").input_value() == "tides-of-noon"

@@ -6,7 +6,7 @@
  *   slider.add(event.data);                                      // one more, as a `sample` event brings it
  *
  * A sample is what GET /jobs/{id}/samples lists: {step, evaluation, url} of a picture, {step, evaluation, text} of a
- * text, with {answers: [{context, word, answers: [{word, probability}]}]} where the model guesses last words. It follows
+ * text, with {answers: [{context, word, answers: [{word, probability}]}]} where it guesses last words. It follows
  * the newest until somebody moves the slider back, and again once it is at the end. Arrow keys, Home and End move it;
  * "play" runs through all (with reduced motion too: somebody asked for it). `pixels: false` draws a picture smoothly.
  */

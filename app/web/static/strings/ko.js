@@ -343,7 +343,7 @@ export default {
   "job.lost": "연결이 끊겼습니다. 학습은 계속되고, 서비스가 다시 응답하면 이 화면도 이어집니다.",
   "job.log": "기록의 마지막 줄",
   "job.samples.text": "모델이 쓰는 글",
-  "job.samples.text.hint": "잴 때마다 같은 시작에서 씁니다. 낱말이 문장이 되어 가는 모습을 보세요.",
+  "job.samples.text.hint": "잴 때마다 같은 난수로 문장을 새로 시작합니다. 낱말이 문장이 되어 가는 모습을 보세요.",
   "job.samples.image": "모델이 그리는 그림",
   "job.samples.image.hint": "잴 때마다 같은 난수로 그립니다. 같은 그림이 또렷해지는 모습을 보세요.",
   "job.samples.number": "지금까지 배운 것",
@@ -419,6 +419,9 @@ export default {
   "job.figures.wait": "처음 재면 수치가 나타납니다.",
   "job.figures.none": "재지 않았습니다.",
   "chart.wait": "처음 재면 선이 시작됩니다.",
+  "job.best.text": "지금까지 가장 낮았던 값은 {value}입니다. 더 나은 것이 없으면 그때의 상태로 응답합니다. 그 뒤로는 글을 외우는 쪽에 가깝습니다.",
+  "job.best.image": "지금까지 가장 짧았던 거리는 {value}입니다. 더 나은 것이 나올 때까지 그때의 상태를 간직합니다.",
+  "job.best.number": "지금까지 가장 짧았던 거리는 {value}입니다. 더 나은 것이 나올 때까지 그때의 상태를 간직합니다.",
 
   // -- models
   "models.lead": "여기서 학습한 모든 모델입니다. 모델마다 여러 버전이 남아 있고, 그중 하나가 응답합니다.",

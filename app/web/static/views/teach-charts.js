@@ -59,8 +59,8 @@ export function jobCharts(id, modality, signal) {
   );
   element.add = (data) => (measured.set(data.step, data), later());
   element.live = ({ step, metrics }) => {
-    const { train_loss, loss_d, loss_g } = metrics; // what else it holds is of the last evaluation
-    live.set(step, { train_loss, loss_d, loss_g });
+    if (measured.has(step)) return; // its losses are those of the evaluation, which was told already
+    live.set(step, { train_loss: metrics.loss, loss_d: metrics.loss_d, loss_g: metrics.loss_g });
     if (live.size > MOST) [...live.keys()].filter((_, at) => at % 2).forEach((each) => live.delete(each));
     later();
   };

@@ -7,7 +7,7 @@ import { choose, draft } from "./teach-draft.js";
 import { look, thumb } from "./teach-look.js";
 import { uploader } from "./teach-upload.js";
 
-/** `onChoose()` is called when `draft.dataset` is another one; `learnable(dataset)` says whether anything learns from it. */
+/** `onChoose()`: `draft.dataset` is another one; `learnable(dataset)`: whether anything learns from it. */
 export function dataStep({ datasets, next, signal, onChoose, learnable }) {
   const mine = h("div", { class: "sets" });
   const ready = h("div", { class: "sets" });

@@ -7,7 +7,7 @@ import { state } from "../lib/state.js";
 import { jobCharts } from "./teach-charts.js";
 import { likeJob } from "./teach-draft.js";
 import { jobFacts, outcome } from "./teach-outcome.js";
-import { ENDED, figures, standing, statusTag } from "./teach-words.js";
+import { ENDED, bestBefore, figures, standing, statusTag } from "./teach-words.js";
 
 const LOOK = 2000; // milliseconds between two looks where no event comes: waiting in the queue, or the line is dead
 
@@ -114,6 +114,7 @@ export async function showJob(root, { parameters: [id], signal, navigate }) {
   if (!measured) buttons.append(pause, stop, again);
 
   let told = "";
+  const evaluations = [];
   function show(newer) {
     const was = job.status;
     job = { ...job, ...newer };
@@ -131,7 +132,12 @@ export async function showJob(root, { parameters: [id], signal, navigate }) {
     again.hidden = !ended || !dataset;
     const rows = figures(modality, job.metrics);
     fill(now, rows.length ? rows : h("dt", { class: "muted" }, t(ended ? "job.figures.none" : "job.figures.wait")));
-    fill(split, job.metrics.split ? t(job.metrics.split === "train" ? "job.split.train" : "job.split.test") : "");
+    fill(
+      split,
+      job.metrics.split
+        ? t(job.metrics.split === "train" ? "job.split.train" : "job.split.test")
+        : bestBefore(modality, evaluations),
+    );
     if (told !== job.status || was !== job.status) fill(facts, jobFacts(job));
     if (ended && (told !== job.status || newer.result)) fill(end, outcome(job, modality));
     // A training that never came to a measurement has nothing to show of it.
@@ -163,12 +169,14 @@ export async function showJob(root, { parameters: [id], signal, navigate }) {
         fill(line);
         show(data);
         charts?.live(data);
-      } else if (event === "metrics") charts?.add(data);
-      else if (event === "sample") slider.add(data);
+      } else if (event === "metrics") {
+        evaluations.push(data);
+        charts?.add(data);
+      } else if (event === "sample") slider.add(data);
       else if (event === "message") {
         quiet.hidden = true;
         log.append(h("li", { lang: "en" }, data.text));
-      } else if (event === "status" && !ENDED.includes(data.status)) await refresh(); // the past is told, the present is asked for
+      } else if (event === "status" && !ENDED.includes(data.status)) await refresh(); // the past is told, the present asked for
     }
     if (signal.aborted) return;
     clearInterval(timer);

@@ -45,6 +45,18 @@ const FIGURES = {
   ],
 };
 
+/** The figure by which a state is the best so far; lower is better for each. */
+const SCORE = { text: "perplexity", image: "frechet_distance", number: "ks_distance" };
+
+/** The best of the `measured` metrics, where the newest are not; that state is the one that is kept. */
+export function bestBefore(modality, measured) {
+  const values = measured.map((metrics) => metrics[SCORE[modality]]).filter((value) => typeof value === "number");
+  // Nothing is chosen by the text that is learned from. `train_loss` is told where another part was measured.
+  if (modality === "text" && !("train_loss" in (measured.at(-1) ?? {}))) return "";
+  const best = Math.min(...values);
+  return best < values.at(-1) ? t(`job.best.${modality}`, { value: number(best, 3) }) : "";
+}
+
 /** The newest figures, each with what it means. */
 export function figures(modality, metrics) {
   const rows = FIGURES[modality].filter(([name]) => typeof metrics[name] === "number");
