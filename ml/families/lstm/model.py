@@ -1,6 +1,5 @@
 """The word-level LSTM: network, update, metrics and export."""
 
-import math
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from ml.data import corpus, learned, store, text
 from ml.data.text import Vocabulary
 from ml.export import export_onnx
 from ml.families.base import Family, Preview, Split, State, TrainingError, load_weights, read_weights
-from ml.families.lstm import answering
+from ml.families.lstm import answering, sampling
 from ml.families.lstm.config import LSTMConfig
 from ml.families.lstm.tally import Tally
 from ml.families.lstm.warm_start import extend_vocabulary, extend_weights, fingerprint, read_vocabulary
@@ -31,7 +30,6 @@ Hidden = tuple[Tensor, Tensor]  # (h, c), each (layers, B, H)
 MOST_ONE_HOT_WORDS = 2_000
 MOST_WINDOWS = 10_000
 MOST_BY_LINE = 2_000_000
-MOST_ANSWERS = 24  # windows whose answers a sample tells
 MOST_TOKENS = {"validation": 30_000, "test": 500_000, "train": 500_000}  # looked at by an evaluation
 
 
@@ -294,28 +292,8 @@ class LSTMFamily(Family[LSTMConfig, TextData]):
 
     @torch.no_grad()
     def preview(self, state: State, config: LSTMConfig, data: TextData) -> Preview:
-        """A sentence continued greedily from its most frequent beginning (or from the first context of the lecture)."""
-        model, vocabulary = _model(state).eval(), data.vocabulary
-        if config.windows:
-            rows = torch.from_numpy(data.splits["train"][:MOST_ANSWERS].astype(np.int64))  # (N, context + 1)
-            x = rows[:, :-1].to(state.device)
-            chances = torch.softmax(model(x, torch.full((len(x),), x.shape[1], device=state.device)).float(), 1).cpu()
-            answers = [_answer(vocabulary, row, each) for row, each in zip(rows.tolist(), chances, strict=True)]
-            text = " ".join((*answers[0]["context"], answers[0]["answers"][0]["word"]))
-            return Preview(text=text, detail={"answers": answers})
-        ids, hidden, said = [vocabulary.eos or 0], None, []
-        generator = torch.Generator().manual_seed(1)
-        banned = [i for i in (vocabulary.unk,) if i is not None]
-        for _ in range(20):
-            features, hidden = model.features(torch.tensor([ids[-1:]], device=state.device), hidden)
-            scores = model.logits(features[0, -1]).float().cpu()
-            scores[banned] = -math.inf
-            word = int(torch.multinomial(torch.softmax(scores / 0.7, 0), 1, generator=generator))
-            if word == vocabulary.eos:
-                break
-            ids.append(word)
-            said.append(vocabulary.shown[word])
-        return Preview(text=" ".join(said))
+        model = _model(state).eval()
+        return sampling.answers(model, data) if config.windows else sampling.sentences(model, data)
 
     def has_held_out(self, data: TextData) -> bool:
         return len(data.splits.get("validation", ())) > 1 and len(data.splits.get("test", ())) > 1
@@ -360,16 +338,6 @@ def _shape(data: TextData, config: LSTMConfig) -> tuple[int, int]:
     assert config.batch_size is not None
     assert config.length is not None
     return max(1, min(config.batch_size, (len(data.splits["train"]) - 1) // 2)), config.length
-
-
-def _answer(vocabulary: Vocabulary, row: list[int], chances: Tensor) -> dict[str, Any]:
-    """What is predicted after a window's words, and the word that does follow. `chances`: (V,)."""
-    best = [
-        {"word": vocabulary.shown[i], "probability": round(float(chances[i]), 4)}
-        for i in chances.topk(min(2, len(chances)))[1]
-    ]
-    *context, word = (vocabulary.shown[i] for i in row)
-    return {"context": context, "word": word, "probability": round(float(chances[row[-1]]), 4), "answers": best}
 
 
 def _windows(lines: Iterable[str], config: LSTMConfig, known: Vocabulary | None) -> TextData:

@@ -493,3 +493,17 @@ def test_a_sample_ends_with_its_sentence_and_never_says_unk(
     assert "<unk>" not in said
     always_saying(state, data, "god")
     assert family.preview(state, config, data).text == " ".join(["God"] * 20)
+
+
+def test_a_sample_ends_the_same_unseen_sentences_every_time(
+    plain: tuple[LSTMFamily, LSTMConfig, TextData, State],
+) -> None:
+    family, config, data, state = plain
+    before = family.preview(state, config, data).detail["sentences"]
+    assert len(before) == 4
+    held_out = " ".join(data.vocabulary.shown[i] for i in data.splits["validation"])
+    assert all(each["begins"] and each["begins"] in held_out for each in before)
+    always_saying(state, data, "god")
+    after = family.preview(state, config, data).detail["sentences"]
+    assert [each["begins"] for each in after] == [each["begins"] for each in before]
+    assert {each["goes_on"] for each in after} == {" ".join(["God"] * 10)}

@@ -6,7 +6,8 @@
  *   slider.add(event.data);                                      // one more, as a `sample` event brings it
  *
  * A sample is what GET /jobs/{id}/samples lists: {step, evaluation, url} of a picture, {step, evaluation, text} of a
- * text, with {answers: [{context, word, answers: [{word, probability}]}]} where it guesses last words. It follows
+ * text, with {answers: [{context, word, answers: [{word, probability}]}]} where it guesses last words, and
+ * {sentences: [{begins, goes_on}]} where it ends sentences. It follows
  * the newest until somebody moves the slider back, and again once it is at the end. Arrow keys, Home and End move it;
  * "play" runs through all (with reduced motion too: somebody asked for it). `pixels: false` draws a picture smoothly.
  */
@@ -75,7 +76,7 @@ export function sampleSlider({ label, pixels = true, signal } = {}) {
       load(image, sample.url);
       if (image.parentNode !== stage) fill(stage, image);
     } else
-      fill(stage, sample.answers ? guesses(sample.answers) : h("blockquote", {}, sample.text || t("samples.silence")));
+      fill(stage, told(sample));
   }
 
   element.show = (given) => {
@@ -98,6 +99,14 @@ export function sampleSlider({ label, pixels = true, signal } = {}) {
   };
   Object.defineProperty(element, "count", { get: () => samples.length });
   return element;
+}
+
+/** What a text model said: the lecture's answers, the ends of unfinished sentences, or one sentence alone. */
+function told({ answers, sentences, text }) {
+  if (answers) return guesses(answers);
+  if (!sentences) return h("blockquote", {}, text || t("samples.silence"));
+  const line = ({ begins, goes_on }) => h("li", {}, h("span", { class: "muted" }, begins), " ", h("strong", {}, goes_on || "…"));
+  return h("ul", { class: "samples-guesses" }, sentences.map(line), text ? h("li", {}, text) : null);
 }
 
 /** The lecture's windows: what it reads, what it guesses, how sure it is. */
