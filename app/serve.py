@@ -145,7 +145,8 @@ def _greeting(url: str, settings: Settings) -> str:
     return (
         f"Inkling {__version__} answers at {url}\n"
         f"  try       {example}\n"
-        f"  look      {url}/docs\n"
+        f"  page      {url}\n"
+        f"  routes    {url}/docs\n"
         f"  data      {settings.data_dir.resolve()}\n"
         f"  stop      Ctrl-C; a running job writes a checkpoint and goes on at the next start"
     )

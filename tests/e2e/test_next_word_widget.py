@@ -2,15 +2,14 @@
 
 import json
 import re
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, Request, Route, expect
 
 from tests.e2e.browsing import Watched, screenshot, violations
+from tests.e2e.site import Site
 from tests.flow.service import Service
 
 PSALM = "the lord is my shep"
@@ -22,38 +21,11 @@ for (const name of ["suggest", "accept", "error", "teach"])
 </script>"""
 
 
-class Site:
-    """Pages of another origin."""
-
-    def __init__(self) -> None:
-        self.pages: dict[str, str] = {}
-        self.policy = ""
-        site = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                body = site.pages.get(self.path, "").encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "text/html; charset=utf-8")
-                if site.policy:
-                    self.send_header("Content-Security-Policy", site.policy)
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.origin = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
     made = Site()
     yield made
-    made.server.shutdown()
-    made.server.server_close()
+    made.close()
 
 
 @pytest.fixture(scope="module")

@@ -22,10 +22,13 @@ function frame() {
 const status = h("span", { class: "status", role: "status" });
 const keySlot = h("span", { class: "key-slot" });
 
+let withoutWorker = 0; // looks in a row: a service that has just started has no worker for a moment
+
 function showStatus() {
-  const busy = state.status === "ready" && state.health.worker === "down";
-  const name = busy ? "no-worker" : state.status.replace(" ", "-");
-  fill(status, h("span", { class: `dot ${name}`, "aria-hidden": "true" }), h("span", { class: "status-text" }, t(`status.${name}`)));
+  withoutWorker = state.status === "ready" && state.health.worker === "down" ? withoutWorker + 1 : 0;
+  const name = withoutWorker > 1 ? "no-worker" : state.status.replace(" ", "-");
+  if (status.dataset.says !== `${name} ${language}`) fill(status, h("span", { class: `dot ${name}`, "aria-hidden": "true" }), h("span", { class: "status-text" }, t(`status.${name}`)));
+  status.dataset.says = `${name} ${language}`; // a live region: filled again, it would be read again
   status.title = [t(`status.${name}.more`), ...Object.values(state.health.problems ?? {})].join(" ");
   document.documentElement.dataset.status = name;
   fill(keySlot, keyButton());
@@ -34,14 +37,22 @@ function showStatus() {
 
 /** Plain words over the page while something is wrong. It floats, so that nothing moves. */
 function showNotice(name) {
-  document.querySelector(".notice")?.remove();
-  if (["ready", "starting", "degraded"].includes(name)) return;
-  document.body.append(h("div", { class: "notice", role: "alert" }, h("strong", {}, t(`status.${name}`)), " ", t(`status.${name}.more`)));
+  const before = document.querySelector(".notice");
+  const needsKey = state.status !== "down" && state.health.keys === "required" && !state.client.key;
+  const wrong = needsKey ? "key" : ["ready", "starting", "degraded"].includes(name) ? "" : name;
+  if ((before?.dataset.says ?? "") === wrong && before?.lang === language) return; // not read out again
+  before?.remove();
+  if (!wrong) return;
+  const says = needsKey
+    ? [h("strong", {}, t("key.title")), " ", h("button", { class: "small", onclick: askForKey }, t("key.enter"))]
+    : [h("strong", {}, t(`status.${name}`)), " ", t(`status.${name}.more`)];
+  document.body.append(h("div", { class: "notice", role: "alert", "data-says": wrong, lang: language }, says));
 }
 
 function keyButton() {
   if (state.health.keys !== "required") return null;
-  return h("button", { class: "quiet", onclick: askForKey }, state.client.key ? t("key.change") : t("key.enter"));
+  const says = state.client.key ? t("key.change") : t("key.enter");
+  return h("button", { class: "quiet", "aria-label": says, title: says, onclick: askForKey }, t("key.label"));
 }
 
 function askForKey() {
@@ -108,7 +119,7 @@ const inPage = document.querySelector(".skip");
 inPage.addEventListener("click", (event) => (event.preventDefault(), main.focus()));
 
 frame();
-state.addEventListener("health", showStatus);
+state.addEventListener("look", showStatus);
 state.watch();
 window.addEventListener("hashchange", () => go().then(() => (main.focus({ preventScroll: true }), scrollTo(0, 0))));
 go();

@@ -5,7 +5,7 @@ import { read, write } from "./i18n.js";
 const KEPT = "inkling-key";
 const EVERY = 5; // seconds between two looks at the service
 
-/** Fires `health` when the service's state changes, and `key` when a key is set or taken away. */
+/** Fires `look` at every look, `health` when the service's state changes, `key` when a key is set or taken away. */
 class State extends EventTarget {
   client = new Inkling({ key: read(KEPT) ?? "" });
   /** "starting", "ready", "degraded", "not ready" or "down" */
@@ -28,6 +28,7 @@ class State extends EventTarget {
     } catch {
       this.status = "down";
     }
+    this.dispatchEvent(new Event("look"));
     if (`${this.status} ${JSON.stringify(this.health)}` !== before) this.dispatchEvent(new Event("health"));
   }
 

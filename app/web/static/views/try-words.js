@@ -2,6 +2,7 @@
 import { fill, h } from "../lib/dom.js";
 import { t } from "../lib/i18n.js";
 import { doing, empty } from "../lib/parts.js";
+import { copy } from "../lib/copy.js";
 import { state } from "../lib/state.js";
 import "../../widgets/next-word.js";
 import { teaching, why, writeOn } from "./try-words-more.js";
@@ -138,8 +139,8 @@ function embedding(model) {
 
 function embed(line) {
   const copied = h("span", { role: "status", class: "hint" });
-  const copy = doing(t("words.copy"), async () => {
-    await copyText(line);
+  const button = doing(t("words.copy"), async () => {
+    if (!(await copy(line.textContent, button))) throw new Error(t("words.copy.failed"));
     copied.textContent = t("words.copied");
   });
   return h(
@@ -148,19 +149,9 @@ function embed(line) {
     h("h2", { id: "words-embed-title" }, t("words.embed")),
     h("p", { class: "muted" }, t("words.embed.text")),
     h("pre", { tabindex: 0, "aria-label": t("words.embed.line") }, line),
-    h("p", { class: "row" }, copy, copied),
+    h("p", { class: "row" }, button, copied),
     h("p", { class: "hint" }, t("words.embed.origin")),
   );
-}
-
-/** navigator.clipboard is missing on pages that came over plain HTTP from another machine. */
-async function copyText(element) {
-  try {
-    await navigator.clipboard.writeText(element.textContent);
-  } catch {
-    getSelection().selectAllChildren(element);
-    if (!document.execCommand("copy")) throw new Error(t("words.copy.failed"));
-  }
 }
 
 // -- the text ----------------------------------------------------------------------------------------------------------
