@@ -41,10 +41,16 @@ export function lineChart({ title, x, lines, height = 220, log = false, range, s
       cursor: { y: false },
       scales: { x: { time: false }, y: { distr: log ? 3 : 1, range: range ? () => range : undefined } },
       axes: [{ ...axis, label: x, labelFont: axis.font, labelSize: 18, size: 34 }, { ...axis, size: 60, values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : number(tick, 3))) }],
-      series: [{ label: x }, ...lines.map((each, i) => ({ label: each.label, stroke: resolved(COLOURS[i % 4]), width: 2, dash: each.dashed ? [5, 5] : undefined, spanGaps: true, points: { show: points.length < 30 }, value: (_, value) => (value === null || value === undefined ? "–" : number(value, 3)) }))],
+      series: [{ label: x }, ...lines.map((each, i) => ({ label: each.label, stroke: resolved(COLOURS[i % 4]), width: 2, dash: each.dashed ? [5, 5] : undefined, spanGaps: true, points: { show: points.length < 30 }, value: legend(each.key) }))],
     };
     plot = new uPlot(options, columns(), element);
   }
+
+  /** Under the pointer its value, else the newest. */
+  const legend = (key) => (_plot, under, _series, at) => {
+    const value = at === null || at === undefined ? points.findLast((point) => typeof point[key] === "number")?.[key] : under;
+    return value === null || value === undefined ? "–" : number(value, 3);
+  };
 
   const columns = () => [points.map((point) => point.x), ...lines.map(({ key }) => points.map((point) => point[key] ?? null))];
 
