@@ -68,6 +68,8 @@ class Watched:
 
     def close(self) -> None:
         for context in self.contexts:
+            for page in context.pages:  # a route that is still answering is not the next test's failure
+                page.unroute_all(behavior="ignoreErrors")
             context.close()
         left = [text for text in self.said if not any(re.search(pattern, text) for pattern in self.expected)]
         assert not left, left
