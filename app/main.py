@@ -27,6 +27,7 @@ from app.datasets.service import Datasets
 from app.evaluation import router as evaluation_router
 from app.evaluation.service import MOST_BODY, Evaluations
 from app.inference import picture_router
+from app.inference.album import FromAlbum
 from app.inference.gallery import Gallery
 from app.inference.router import router as inference_router
 from app.inference.service import ModelHost
@@ -138,6 +139,7 @@ def create_app(settings: Settings) -> FastAPI:
     uploads["POST", picture_router.SCORE] = picture_router.MOST_BODY
     uploads["POST", evaluation_router.ROUTE] = MOST_BODY
     ring, rules = services.keys.ring, Rules()
+    app.add_middleware(FromAlbum, album=gallery.album)
     # The last one is the first to see a request: what the guard refuses has an id, and can be read by allowed pages.
     app.add_middleware(Guard, ring=ring, rules=rules)
     app.add_middleware(RequestContext, max_body_bytes=settings.max_body_bytes, uploads=uploads)

@@ -13,6 +13,7 @@ the seeds are: what is derived is as likely as what was drawn.
 
 import hashlib
 import re
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -79,7 +80,7 @@ class Seed(Latent):
         return str(self.number)
 
     def z(self, size: int) -> Floats:
-        return np.random.RandomState(self.number).standard_normal(size)
+        return _seeded(self.number).standard_normal(size)
 
     def label(self, count: int) -> int:
         return _hashed(f"label {self}", count)
@@ -237,8 +238,23 @@ def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
+class _Own(threading.local):
+    def __init__(self) -> None:
+        self.stream = np.random.RandomState()
+
+
+_own = _Own()
+
+
+def _seeded(seed: int | npt.NDArray[np.uint32]) -> np.random.RandomState:
+    """This thread's stream, from its beginning. Making another would first gather entropy that the seed then replaces:
+    more time than a small picture takes to draw."""
+    _own.stream.seed(seed)
+    return _own.stream
+
+
 def _stream(text: str) -> np.random.RandomState:
-    return np.random.RandomState(np.frombuffer(_digest(text), dtype="<u4").astype(np.uint32))
+    return _seeded(np.frombuffer(_digest(text), dtype="<u4").astype(np.uint32))
 
 
 def _hashed(text: str, count: int) -> int:

@@ -132,6 +132,13 @@ for service in api worker; do
 done
 step "up: the API and the worker are healthy, neither is root"
 
+python3 - "$url" <<'PY'
+import sys, urllib.request
+for path in ("/", "/web/app.js", "/web/css/base.css", "/web/vendor/uPlot.esm.js", "/web/fonts/plex-sans.woff2", "/widgets/next-word.js"):
+    assert urllib.request.build_opener(urllib.request.ProxyHandler({})).open(sys.argv[1] + path, timeout=30).read(), path
+PY
+step "the page, its files and the widgets are in the image"
+
 job=$(ask POST /train '{"family": "lstm", "dataset": "lecture", "preset": "lecture"}' 'a["id"]')
 deadline=$((SECONDS + TRAIN_SECONDS))
 until [ "$(ask GET "/jobs/$job" '' 'a["status"]')" = succeeded ]; do

@@ -18,6 +18,7 @@ from app.core.telemetry import timed
 from app.core.uploads import Upload
 from app.datasets.service import Datasets
 from app.inference import asked, numbers, pictures
+from app.inference.album import Album, is_known, tag_of
 from app.inference.picture_schemas import (
     NEAREST_TYPES,
     GenerateRequest,
@@ -39,9 +40,10 @@ from ml.latents import Latent, Seed, walk
 from ml.process import lower_thread_priority
 from ml.serve.animation import MEDIA_TYPES, animate
 from ml.serve.density import Density
-from ml.serve.images import Sampler, encode, enlarge, from_pixels
+from ml.serve.images import Sampler, encode, from_pixels
 from ml.serve.nearest import Nearest, nearest
 
+QUICK = 16 * 1024  # pixels that are a PNG in less time than it takes to hand them to a thread
 AT_ONCE = 2  # that are made at the same time, so that answers stay fast
 MOST_WAITING = 16  # that are made or wait
 RETRY_AFTER = 3  # seconds
@@ -62,11 +64,21 @@ class Made:
     model: Loaded[Sampler] | Loaded[Density]
 
 
+@dataclass(frozen=True)
+class Shown:
+    """One picture with the ETag of its address; no content where the caller has it."""
+
+    content: bytes | None
+    tag: str
+    latent: Latent
+    model: Loaded[Sampler]
+
+
 class Gallery:
     """What takes long is made by threads of its own, which give way to answers, and only so much waits for them."""
 
     def __init__(self, host: ModelHost, datasets: Datasets) -> None:
-        self.host, self.datasets = host, datasets
+        self.host, self.datasets, self.album = host, datasets, Album(host)
         self._threads = ThreadPoolExecutor(AT_ONCE, "gallery", initializer=lower_thread_priority)
         self._waiting = 0
 
@@ -93,16 +105,24 @@ class Gallery:
                 return pictures.archive(drawn, look, body.format)
             return pictures.sheet(drawn, look, body.columns, _format(media))
 
+        side = loaded.predictor.size * body.scale
         with timed("encode"):
-            return Made(await to_thread.run_sync(make), media, latents, loaded)
+            content = await _encoded(make, len(latents) * side * side, media == "image/png")
+        return Made(content, media, latents, loaded)
 
-    async def picture(self, wanted: Wanted, address: str, format: Format) -> Made:
+    async def picture(self, wanted: Wanted, address: str, format: Format, if_none_match: str) -> Shown:
         """One picture alone, the same bytes as /generate gives. Raises Invalid, and what `ModelHost` raises."""
         latent = asked.parsed(address)
-        (drawn,), loaded, look = await self._draw(wanted, (latent,))
+        loaded = await self.host.sampler(wanted.model)
+        label = self._label(loaded, wanted.label)
+        tag = tag_of(loaded, latent, format, label, wanted.truncation, wanted.scale)
+        if is_known(tag, if_none_match):
+            return Shown(None, tag, latent, loaded)
+        (drawn,) = await self.host.draw(loaded, Draw((latent,), wanted.truncation, label))
+        make = partial(pictures.one, drawn, _look(loaded, wanted), format)
         with timed("encode"):
-            content = await to_thread.run_sync(pictures.one, drawn, look, format)
-        return Made(content, f"image/{format}", (latent,), loaded)
+            content = await _encoded(make, (loaded.predictor.size * wanted.scale) ** 2, format == "png")
+        return Shown(content, tag, latent, loaded)
 
     async def interpolate(self, body: InterpolateRequest) -> Made:
         """An animation. Raises Invalid when it would be too large, Busy, and what `ModelHost` raises."""
@@ -219,6 +239,11 @@ class Gallery:
             self._waiting -= 1
 
 
+async def _encoded(make: Callable[[], bytes], pixels: int, png: bool) -> bytes:
+    """What `make` makes; at once where a thread would take longer to be woken."""
+    return make() if png and pixels <= QUICK else await to_thread.run_sync(make)
+
+
 def _format(media: str) -> Format:
     return "webp" if media == "image/webp" else "png"
 
@@ -254,7 +279,7 @@ def _listed(found: Nearest, names: Sequence[str | None], scale: int) -> list[Tra
             index=index,
             distance=distance,
             label=name,
-            b64_json=base64.b64encode(encode(enlarge(pixels, scale), "png", {"Software": "Inkling"})).decode(),
+            b64_json=base64.b64encode(encode(pixels, "png", {"Software": "Inkling"}, scale)).decode(),
         )
         for index, distance, name, pixels in rows
     ]

@@ -2,11 +2,13 @@
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 
 from app.core.uploads import receive
+from app.inference.album import CACHE_CONTROL
 from app.inference.gallery import Gallery, Made
 from app.inference.picture_schemas import (
     EXAMPLES,
@@ -34,7 +36,8 @@ IMAGE = "/images/{name}/{version}/{seed}"
 Accept = Annotated[str, Header(include_in_schema=False)]
 
 
-def gallery_of(request: Request) -> Gallery:
+async def gallery_of(request: Request) -> Gallery:
+    """Asynchronous, as `shown` is: FastAPI would hand a plain function to a thread, at the price of a small picture."""
     found: Gallery = request.app.state.gallery
     return found
 
@@ -53,50 +56,61 @@ async def generate(body: GenerateRequest, gallery: GalleryDep, accept: Accept = 
     return _answer(made, headers)
 
 
-class Shown:
-    """What the address of a picture may say beside model, version and seed."""
+@dataclass(frozen=True)
+class Asked:
+    """What the address of a picture says, beside its format."""
 
-    def __init__(
-        self,
-        name: Annotated[str, Path(description="A model's name", examples=["pictures"])],
-        version: Annotated[
-            str, Path(description="A version's number, or `active`", pattern="^(active|[0-9]{1,9})$", examples=["1"])
-        ],
-        seed: Annotated[str, Path(description="A seed, or the address of a picture", examples=["7", *EXAMPLES])],
-        label: Annotated[str | None, Query(description="Class wanted, for a model trained with labels")] = None,
-        truncation: Annotated[
-            float, Query(ge=0, le=2, description="Below 1: nearer the average picture; above: wilder")
-        ] = 1.0,
-        scale: Annotated[int, Query(ge=1, le=MOST_SCALE, description="Side of a square for each pixel")] = 1,
-        if_none_match: Annotated[str, Header(include_in_schema=False)] = "",
-    ) -> None:
-        self.version, self.seed, self.known = version, seed, if_none_match
-        model = name if version == "active" else f"{name}@{version}"
-        self.wanted = Wanted(model=model, label=label, truncation=truncation, scale=scale)
+    wanted: Wanted
+    version: str
+    seed: str
+    if_none_match: str
 
 
-ShownDep = Annotated[Shown, Depends()]
+async def address_of(
+    name: Annotated[str, Path(description="A model's name", examples=["pictures"])],
+    version: Annotated[
+        str, Path(description="A version's number, or `active`", pattern="^(active|[0-9]{1,9})$", examples=["1"])
+    ],
+    seed: Annotated[str, Path(description="A seed, or the address of a picture", examples=["7", *EXAMPLES])],
+    label: Annotated[str | None, Query(description="Class wanted, for a model trained with labels")] = None,
+    truncation: Annotated[
+        float, Query(ge=0, le=2, description="Below 1: nearer the average picture; above: wilder")
+    ] = 1.0,
+    scale: Annotated[int, Query(ge=1, le=MOST_SCALE, description="Side of a square for each pixel")] = 1,
+    if_none_match: Annotated[str, Header(include_in_schema=False)] = "",
+) -> Asked:
+    model = name if version == "active" else f"{name}@{version}"
+    wanted = Wanted(model=model, label=label, truncation=truncation, scale=scale)
+    return Asked(wanted, version, seed, if_none_match)
+
+
+AskedDep = Annotated[Asked, Depends(address_of)]
 
 
 @router.get(f"{IMAGE}.png", response_class=Response, responses=IMAGE_RESPONSES["png"], summary="One picture, as PNG")
-async def get_png(shown: ShownDep, gallery: GalleryDep) -> Response:
+async def get_png(request: Request, asked: AskedDep, gallery: GalleryDep) -> Response:
     """The picture of a numbered version never changes and may be kept for a year."""
-    return await _one(shown, gallery, "png")
+    return await _one(request, asked, gallery, "png")
 
 
 @router.get(f"{IMAGE}.webp", response_class=Response, responses=IMAGE_RESPONSES["webp"], summary="One picture, as WebP")
-async def get_webp(shown: ShownDep, gallery: GalleryDep) -> Response:
+async def get_webp(request: Request, asked: AskedDep, gallery: GalleryDep) -> Response:
     """The picture of a numbered version never changes and may be kept for a year."""
-    return await _one(shown, gallery, "webp")
+    return await _one(request, asked, gallery, "webp")
 
 
-async def _one(shown: Shown, gallery: Gallery, format: Format) -> Response:
-    answer = _answer(await gallery.picture(shown.wanted, shown.seed, format))
-    answer.headers["Cache-Control"] = "no-cache" if shown.version == "active" else "public, max-age=31536000, immutable"
-    known = [tag.strip().removeprefix("W/") for tag in shown.known.split(",")]
-    if answer.headers["ETag"] in known or "*" in known:
-        kept = {name: answer.headers[name] for name in ("ETag", "Cache-Control", "X-Model-Version")}
-        return Response(status_code=304, headers=kept)
+async def _one(request: Request, asked: Asked, gallery: Gallery, format: Format) -> Response:
+    shown = await gallery.picture(asked.wanted, asked.seed, format, asked.if_none_match)
+    headers = {
+        "ETag": shown.tag,
+        "Cache-Control": CACHE_CONTROL[asked.version == "active"],
+        "X-Model-Version": shown.model.reference,
+    }
+    if shown.content is None:
+        return Response(status_code=304, headers=headers)
+    answer = Response(shown.content, headers=headers | {"X-Seeds": str(shown.latent)}, media_type=f"image/{format}")
+    address = request.scope["path"], request.scope["query_string"]
+    gallery.album.keep(address, shown.model, shown.tag, answer.raw_headers, shown.content)
     return answer
 
 

@@ -17,7 +17,7 @@ from app.inference.schemas import ModelReference
 from app.inference.service import Drawn, Picture
 from ml.data.images import grid
 from ml.latents import Seed
-from ml.serve.images import Pixels, encode, enlarge
+from ml.serve.images import Pixels, encode
 
 Format = Literal["png", "webp"]
 LONGEST_NAME = 60  # characters of an address in a file's name
@@ -69,7 +69,7 @@ class Look:
 
 def one(picture: Picture, look: Look, format: Format) -> bytes:
     """A single picture, without a frame."""
-    return encode(enlarge(picture.pixels, look.scale), format, look.notes([picture]))
+    return encode(picture.pixels, format, look.notes([picture]), look.scale)
 
 
 def sheet(
@@ -79,7 +79,7 @@ def sheet(
     pixels = [*(picture.pixels for picture in drawn), *beside]
     columns = columns or math.ceil(math.sqrt(len(pixels)))
     whole = pixels[0] if len(pixels) == 1 else grid(np.stack(pixels), columns)
-    return encode(enlarge(whole, look.scale), format, look.notes(drawn))
+    return encode(whole, format, look.notes(drawn), look.scale)
 
 
 def archive(drawn: Drawn, look: Look, format: Format) -> bytes:

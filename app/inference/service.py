@@ -135,6 +135,11 @@ class ModelHost:
         """What draws pictures. Raises NotFound, Invalid (it predicts words), Conflict (it draws numbers, damaged)."""
         return cast(Loaded[Sampler], await self._get(reference, "image"))
 
+    def in_memory(self, name: str, version: int | None) -> Loaded[Sampler] | None:
+        """What `sampler` would give at once, of the active version for None; None where it would have to look further."""
+        loaded = self._loaded.get((name, version or self._active.get(name, 0)))
+        return cast(Loaded[Sampler], loaded) if loaded and isinstance(loaded.predictor, Sampler) else None
+
     async def draw(self, loaded: Loaded[Sampler], draw: Draw) -> Drawn:
         return await self._images.submit(loaded, draw, self.deadline)
 

@@ -1,9 +1,9 @@
 """Pictures from a published image model: latents in, pixels out. Knows neither HTTP nor torch."""
 
+import hashlib
 import io
 import math
 import struct
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -19,6 +19,10 @@ from ml.latents import Latent, Seed, truncated
 from ml.serve.session import open_session
 
 Pixels = npt.NDArray[np.uint8]  # (H, W, C)
+
+EDITION = 1  # of the bytes that a picture is drawn and encoded as; raised when they change: ETags are made of it
+
+_NONE, _SUB, _UP = 0, 1, 2  # filters of PNG
 
 
 class Sampler:
@@ -37,6 +41,7 @@ class Sampler:
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"the manifest does not say how to draw: {error}") from error
         self.manifest = manifest
+        self.identity = hashlib.sha256(manifest.model_dump_json().encode()).hexdigest()  # it holds all files' hashes
         self._generator = open_session(folder / "generator.onnx")
         self._discriminator = open_session(folder / "discriminator.onnx")
         shapes = {given.name: given.shape for given in self._discriminator.get_inputs()}
@@ -97,37 +102,59 @@ def from_pixels(pixels: Pixels) -> npt.NDArray[np.float32]:
 
 def enlarge(pixels: Pixels, scale: int) -> Pixels:
     """Every pixel as a square of `scale` pixels."""
-    return pixels.repeat(scale, axis=0).repeat(scale, axis=1)
+    return pixels if scale == 1 else pixels.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
-def encode(pixels: Pixels, format: Literal["png", "webp"], notes: Mapping[str, str]) -> bytes:
-    """Pixels as a lossless PNG, with `notes` as its text chunks, or WebP."""
+def encode(pixels: Pixels, format: Literal["png", "webp"], notes: Mapping[str, str], scale: int = 1) -> bytes:
+    """Pixels, enlarged, as a lossless PNG, with `notes` as its text chunks, or WebP."""
     if format == "png":
-        return encode_png(pixels, notes)
+        return encode_png(pixels, notes, scale)
     out = io.BytesIO()
-    to_image(pixels).convert("RGB").save(out, "webp", lossless=True, method=2)
+    to_image(enlarge(pixels, scale)).convert("RGB").save(out, "webp", lossless=True, method=2)
     return out.getvalue()
 
 
-def encode_png(pixels: Pixels, notes: Mapping[str, str]) -> bytes:
-    """A lossless PNG, 17 times faster than Pillow's default: filter 'up' for RGB, none for gray, ISA-L level 1.
+def encode_png(pixels: Pixels, notes: Mapping[str, str], scale: int = 1) -> bytes:
+    """A lossless PNG, 10 to 50 times faster than Pillow's default: one filter for all rows, ISA-L level 1.
 
     Format: PNG (W3C), sections 5 and 9. The text chunks (`notes`, Latin-1) make a downloaded picture say what it is.
     """
     height, width, channels = pixels.shape
+    scanlines = _filtered(pixels.repeat(scale, axis=1) if scale > 1 else pixels, scale)
+    header = struct.pack(">IIBBBBB", width * scale, height * scale, 8, 2 if channels == 3 else 0, 0, 0, 0)
+    texts = [key.encode("latin-1") + b"\0" + value.encode("latin-1", "replace") for key, value in notes.items()]
+    return b"".join(
+        (
+            b"\x89PNG\r\n\x1a\n",
+            _chunk(b"IHDR", header),
+            *(_chunk(b"tEXt", text) for text in texts),
+            _chunk(b"IDAT", isal_zlib.compress(scanlines, level=1)),
+            _chunk(b"IEND", b""),
+        )
+    )
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return b"".join((len(data).to_bytes(4), kind, data, isal_zlib.crc32(data, isal_zlib.crc32(kind)).to_bytes(4)))
+
+
+def _filtered(pixels: Pixels, scale: int) -> Pixels:
+    """The bytes to compress: each row with the filter that was measured smallest, and its `scale - 1` repetitions as
+    'up', which leaves nothing of them."""
+    height, width, channels = pixels.shape
     rows = pixels.reshape(height, width * channels)
-    if channels == 3:
-        rows = rows - np.vstack([np.zeros_like(rows[:1]), rows[:-1]])  # modulo 256, as the filter wants it
-    filtered = np.empty((height, width * channels + 1), dtype=np.uint8)
-    filtered[:, 0] = 2 if channels == 3 else 0
-    filtered[:, 1:] = rows
-    header = struct.pack(">IIBBBBB", width, height, 8, 2 if channels == 3 else 0, 0, 0, 0)
-    chunks = [(b"IHDR", header)]
-    chunks += [
-        (b"tEXt", key.encode("latin-1") + b"\0" + value.encode("latin-1", "replace")) for key, value in notes.items()
-    ]
-    chunks += [(b"IDAT", isal_zlib.compress(filtered.tobytes(), level=1)), (b"IEND", b"")]
-    parts = [
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
-    ]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+    out = np.zeros((height, scale, width * channels + 1), dtype=np.uint8)
+    out[:, 1:, 0] = _UP
+    first, drawn = out[:, 0, 0], out[:, 0, 1:]
+    if channels == 1 and scale == 1:
+        first[:] = _NONE
+        drawn[:] = rows
+    elif channels == 3 and scale > 3:
+        first[:] = _UP
+        drawn[:1] = rows[:1]
+        np.subtract(rows[1:], rows[:-1], out=drawn[1:])  # modulo 256, as the filters want it
+    else:
+        first[:] = _SUB
+        drawn[:, :channels] = rows[:, :channels]
+        np.subtract(rows[:, channels:], rows[:, :-channels], out=drawn[:, channels:])
+    return out
