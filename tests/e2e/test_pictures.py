@@ -94,7 +94,7 @@ def test_it_is_accessible_and_fits(pages: Watched, width: str, dark: bool) -> No
 def test_the_wall_is_what_the_service_draws(pages: Watched, service: Service) -> None:
     page = wall(pages)
     assert names(page) == [f"Picture {seed}" for seed in range(1, 25)]
-    assert page.get_by_text("24 pictures, drawn by pictures, version 1").is_visible()
+    assert page.get_by_text("24 pictures, drawn by the model pictures, version 1").is_visible()
     sources = [str(image.get_attribute("src")) for image in page.locator(".gallery img").all()]
     assert [source.split(",")[1] for source in sources] == [
         each["b64_json"] for each in drawn(service, seed=1, count=24)
@@ -107,7 +107,7 @@ def test_the_wall_is_what_the_service_draws(pages: Watched, service: Service) ->
     page.get_by_label("Size").select_option("large")
     expect(cells(page)).to_have_count(12)
     page.get_by_label("Drawn by").select_option("faces")
-    expect(page.locator(".told")).to_have_text("12 pictures, drawn by faces, version 1")
+    expect(page.locator(".told")).to_have_text("12 pictures, drawn by the model faces, version 1")
     shown(page, "Picture 700")
     cells(page).first.click()
     assert page.locator(".address").inner_text() == "/images/faces/1/700.png?truncation=0.5"
@@ -160,7 +160,7 @@ def test_by_keyboard_alone(pages: Watched) -> None:
     tab_to(page, page.get_by_role("button", name="Draw their children"))
     page.keyboard.press("Enter")
     expect(heading(page)).to_have_text("Children of 2 and 8")
-    assert names(page)[:2] == ["Picture 2x8~1", "Picture 2x8~2"]
+    assert names(page)[:2] == ["Child 1 of 2 and 8", "Child 2 of 2 and 8"]
     expect(cells(page).first).to_be_focused()
     page.keyboard.press("Shift+Tab")
     page.keyboard.press("Enter")
@@ -195,7 +195,7 @@ def test_one_is_looked_at_linked_and_taken_home(pages: Watched, service: Service
     found = service.client.post("/nearest", json=body, headers={"Accept": "application/json"}).json()
     said = look.locator(".nearest [role=status]").inner_text()
     assert f"differs by {found['nearest'][0]['distance']:.2g}" in said
-    assert "it is no copy" in said
+    assert f"below {found['held_out_distance'] / 2:.2g} it would be a copy" in said
     assert "that it learned from, 0" in str(look.locator(".nearest-row img").first.get_attribute("alt"))
 
 
@@ -207,16 +207,18 @@ def test_more_like_this_and_back(pages: Watched, service: Service) -> None:
     expect(page.locator(".address")).to_have_text("/images/pictures/1/9.png?truncation=0.8")
     page.get_by_role("button", name="More like this").click()
     expect(heading(page)).to_have_text("Like picture 9")
-    assert names(page)[0] == "Picture 9~1@0.3"
+    assert names(page)[0] == "Number 1 of those like 9"
+    before = page.locator(".gallery img").first.get_attribute("src")
     page.get_by_role("slider", name="How different").press("ArrowLeft")
-    shown(page, "Picture 9~1@0.25")
+    expect(page.locator(".gallery img").first).not_to_have_attribute("src", str(before))
     expect(page.get_by_role("slider", name="How different")).to_be_focused()
     cells(page).nth(1).click()
     address = page.locator(".address").inner_text()
     (near,) = drawn(service, latents=["9~2@0.25"], truncation=0.8)
     assert address == near["url"]
     page.get_by_role("button", name="More like this").click()
-    expect(heading(page)).to_have_text("Like picture 9~2@0.25")
+    expect(heading(page)).to_have_text("Like this picture")
+    assert names(page)[0] == "Number 1 of those like another"
     page.get_by_role("button", name="Back", exact=True).click()
     expect(heading(page)).to_have_text("Like picture 9")
     page.get_by_role("button", name="Back", exact=True).click()
@@ -241,7 +243,7 @@ def test_one_turns_into_another(pages: Watched) -> None:
     page.get_by_role("button", name="Stop").click()
     expect(stage).to_have_attribute("src", re.compile("^data:"))
     page.locator(".strip button").nth(2).click()
-    assert page.locator(".look h3").first.inner_text() == "Picture 10_21@0.429"
+    assert page.locator(".look h3").first.inner_text() == "43% of the way from 10 to 21"
     page.get_by_role("button", name="Picture 21: leave it out").click()
     assert page.get_by_role("button", name="Draw their children").is_disabled()
     assert page.locator(".gallery li[aria-selected=true]").count() == 1
@@ -299,6 +301,10 @@ def test_ones_own_picture_is_judged(pages: Watched, service: Service) -> None:
         expect(result.locator(".meter-value")).to_have_text(f"{100 * real['realness']:.0f}%")
         assert page.evaluate(give, [kind, "AAAA", "text/plain"]), "or the browser would leave the page"
         expect(result).to_contain_text("That is no picture")
+    pages.expect("415")
+    page.evaluate(give, ["drop", "AAAA", "image/png"])
+    expect(result.locator(".problem")).to_be_visible()
+    expect(page.locator(".own-picture img")).to_be_hidden()  # and not the sign of a broken one
     page.evaluate(give, ["drop", picture, "image/png"])
     page.get_by_label("Drawn by").select_option("faces")
     expect(result).to_contain_text("Judged by faces, version 1.")

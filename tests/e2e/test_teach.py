@@ -68,6 +68,7 @@ def test_a_text_of_ones_own_is_taught_by_mouse(pages: Watched, service: Service)
     chooser.value.set_files({"name": "Tides of Noon.txt", "mimeType": "text/plain", "buffer": TIDES.encode()})
     expect(page.locator(".upload-state")).to_contain_text("Read and chosen")
     assert page.locator(".lines li").first.inner_text() == "the tide comes in at noon"
+    assert page.locator('.set input[value="lecture"]').is_hidden(), "what comes along stands out of the way"
     assert page.get_by_role("radio", name="Tides of Noon.txt").is_checked()
     assert page.get_by_label("Name of the model").input_value() == "tides-of-noon"
     page.get_by_role("spinbutton", name="Minutes").fill("0.1")
@@ -100,8 +101,8 @@ def test_it_is_started_and_stopped_by_keyboard_alone(pages: Watched, service: Se
     tab_to(page, name)
     page.keyboard.press("Control+A")
     page.keyboard.type("by-keys")
-    tab_to(page, page.get_by_role("radio", name="As the recipe says"))
-    assert page.get_by_role("radio", name="As the recipe says").is_checked(), "it takes some seconds"
+    tab_to(page, page.get_by_role("radio", name="Until it is done"))
+    assert page.get_by_role("radio", name="Until it is done").is_checked(), "it takes some seconds"
     tab_to(page, page.get_by_role("button", name="Start learning"))
     page.keyboard.press("Enter")
     title = page.get_by_role("heading", name="by-keys")
@@ -189,7 +190,10 @@ def test_what_fails_is_told_in_the_service_s_words(pages: Watched, service: Serv
     picker = page.locator('input[type="file"]')
     picker.set_input_files({"name": "notes.txt", "mimeType": "text/plain", "buffer": b"\x00\x01\x02\xff\xfe bad"})
     page.locator(".upload-state .problem").wait_for()
-    assert "notes.txt is not a plain text but binary" in page.locator(".upload-state").inner_text()
+    said = page.locator(".upload-state").inner_text()
+    assert said.count("notes.txt is not a plain text but binary") == 1
+    assert "/file" not in said
+    assert page.get_by_role("button", name="Try again").count() == 0, "the same file is refused again"
 
     words = {"name": "words.txt", "mimeType": "text/plain", "buffer": b"one\ntwo\nthree\n"}
     picker.set_input_files(words)  # type: ignore[arg-type]

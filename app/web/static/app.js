@@ -2,8 +2,8 @@
 import { fill, h, set } from "./lib/dom.js";
 import { LANGUAGES, language, setLanguage, t, write } from "./lib/i18n.js";
 import { state } from "./lib/state.js";
-import { InklingError } from "./lib/client.js";
-import { field, problem } from "./lib/parts.js";
+import { Inkling, InklingError } from "./lib/client.js";
+import { field, plain, problem } from "./lib/parts.js";
 
 const VIEWS = ["try", "teach", "models", "lecture"];
 const main = document.querySelector("main");
@@ -57,12 +57,27 @@ function keyButton() {
 
 function askForKey() {
   const input = h("input", { type: "password", autocomplete: "off", value: state.client.key, required: true });
-  const keep = (event) => (event.preventDefault(), state.setKey(input.value.trim()), dialog.close(), frame(), go());
+  const said = h("p", { class: "field-error", role: "alert" });
+  const keep = async (event) => {
+    event.preventDefault();
+    fill(said);
+    const tried = new Inkling({ key: input.value.trim() });
+    const spelled = /^[!-~]+$/.test(tried.key); // nothing else can stand in a header
+    const error = spelled ? await tried.models({ limit: 1 }).then(() => null, (error) => error) : { status: 401 };
+    if (error?.status === 401 || error?.status === 403) {
+      fill(said, error.status === 401 ? t("key.wrong") : plain(error.message));
+      return input.select(); // what was typed stays
+    }
+    state.setKey(tried.key);
+    dialog.close();
+    frame();
+    go();
+  };
   const dialog = h(
     "dialog",
     { class: "dialog", "aria-labelledby": "key-title", onclose: () => dialog.remove() },
     h("h2", { id: "key-title" }, t("key.title")),
-    h("form", { onsubmit: keep }, h("p", {}, t("key.text")), field(t("key.label"), input), h("p", { class: "row end" }, h("button", { type: "button", onclick: () => dialog.close() }, t("action.cancel")), h("button", { class: "primary" }, t("key.use")))),
+    h("form", { onsubmit: keep }, h("p", {}, t("key.text")), field(t("key.label"), input), said, h("p", { class: "row end" }, h("button", { type: "button", onclick: () => dialog.close() }, t("action.cancel")), h("button", { class: "primary" }, t("key.use")))),
   );
   document.body.append(dialog);
   dialog.showModal();

@@ -35,6 +35,17 @@ export const integer = (value) => new Intl.NumberFormat(language, { maximumFract
 export const percent = (share, digits = 0) =>
   new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: digits }).format(share);
 
+/** A model's words with its marks where a reader expects them: "say , I" -> "say, I". */
+export const prose = (words) =>
+  words.replace(/ ([,.;:!?…)\]}”’%])(?=\s|$)/g, "$1").replace(/([([{“‘]) /g, "$1");
+
+/** Figures below each other: as many digits each, "1.40" beside "1.41". */
+export const figure = (value, digits = 3) =>
+  new Intl.NumberFormat(language, {
+    minimumSignificantDigits: Math.abs(value) < 10 ** (digits - 1) ? digits : 1,
+    maximumSignificantDigits: digits,
+  }).format(value);
+
 /** "3 minutes ago" */
 export function ago(time) {
   const seconds = (new Date(time) - Date.now()) / 1000;

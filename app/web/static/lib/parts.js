@@ -9,17 +9,29 @@ export function toast(text, kind = "") {
   setTimeout(() => message.remove(), 6000);
 }
 
+/** The service's sentence for a reader: what it tells a program to do is left out ("choose one with PUT /models/…"). */
+export function plain(message) {
+  const call = /\b(GET|POST|PUT|DELETE) \//;
+  const kept = message.split(/(?<=[;.]) /).filter((part) => !call.test(part));
+  const text = kept.join(" ").replace(/;$/, "");
+  const begun = text.charAt(0).toUpperCase() + text.slice(1);
+  return /^\S+\.\w/.test(text) ? text : begun; // a file's name keeps its letters
+}
+
+const REFUSED = [403, 413, 415, 422]; // the same again is refused again
+
 /** What went wrong, in the service's own words, and what to do now. */
 export function problem(error, { retry } = {}) {
   const known = { 0: "error.down", 401: "error.key", 403: "error.scope", 429: "error.busy", 503: "error.not-ready", 507: "error.full" };
-  const errors = (error.errors ?? []).map(({ pointer, detail }) => h("li", {}, pointer ? h("code", {}, pointer) : null, " ", detail));
+  const more = (error.errors ?? []).filter(({ detail }) => !error.message.includes(detail));
+  const errors = more.map(({ pointer, detail }) => h("li", {}, pointer ? h("code", {}, pointer) : null, " ", detail));
   return h(
     "div",
     { class: "problem", role: "alert" },
     h("p", { class: "problem-title" }, known[error.status] ? t(known[error.status]) : t("error.title")),
-    h("p", {}, error.message),
+    h("p", {}, plain(error.message)),
     errors.length ? h("ul", {}, errors) : null,
-    retry ? h("button", { onclick: retry }, t("action.retry")) : null,
+    retry && !REFUSED.includes(error.status) ? h("button", { onclick: retry }, t("action.retry")) : null,
   );
 }
 
@@ -80,7 +92,7 @@ export function doing(label, act, { into, ...properties } = {}) {
       await act();
     } catch (error) {
       if (into) fill(into, problem(error));
-      else toast(error.message, "bad");
+      else toast(plain(error.message), "bad");
     } finally {
       button.removeAttribute("aria-disabled");
     }

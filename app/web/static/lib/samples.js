@@ -12,7 +12,7 @@
  * "play" runs through all (with reduced motion too: somebody asked for it). `pixels: false` draws a picture smoothly.
  */
 import { fill, h, set } from "./dom.js";
-import { integer, percent, t } from "./i18n.js";
+import { integer, percent, prose, t } from "./i18n.js";
 import { state } from "./state.js";
 
 const FRAME = 450; // milliseconds a sample stays while playing
@@ -104,10 +104,13 @@ export function sampleSlider({ label, pixels = true, signal } = {}) {
 /** What a text model said: the lecture's answers, the ends of unfinished sentences, or one sentence alone. */
 function told({ answers, sentences, text }) {
   if (answers) return guesses(answers);
-  if (!sentences) return h("blockquote", {}, text || t("samples.silence"));
-  const line = ({ begins, goes_on }) => h("li", {}, h("span", { class: "muted" }, begins), " ", h("strong", {}, goes_on || "…"));
-  return h("ul", { class: "samples-guesses" }, sentences.map(line), text ? h("li", {}, text) : null);
+  if (!sentences) return h("blockquote", {}, text ? prose(text) : t("samples.silence"));
+  const line = ({ begins, goes_on }) => h("li", {}, h("span", { class: "muted" }, prose(begins)), goesOn(goes_on));
+  return h("ul", { class: "samples-guesses" }, sentences.map(line), text ? h("li", {}, prose(text)) : null);
 }
+
+/** A sentence may go on with a mark, which stands close. */
+const goesOn = (words) => [/^[,.;:!?]/.test(words) ? "" : " ", h("strong", {}, words ? prose(words) : "…")];
 
 /** The lecture's windows: what it reads, what it guesses, how sure it is. */
 function guesses(answers) {

@@ -9,6 +9,7 @@ import { trial } from "./models-evaluate.js";
 import { explained, floor, metricName, metricsOf, shown } from "./models-metrics.js";
 import { address, bytes, crumbs, download, jobOf, kind, reason, sample, when } from "./models-parts.js";
 import { taught } from "./models-taught.js";
+import { titleOf } from "./teach-data.js";
 
 const PARTS = ["", "lstm_", "ngram_", "ngram_cache_"]; // prefixes of the figures of a text model's parts
 const SCORE = { text: "perplexity", image: "frechet_distance", number: "ks_distance" };
@@ -82,7 +83,7 @@ function origin(card, job) {
     "section",
     { class: "card" },
     h("h2", {}, t("models.origin")),
-    h("p", {}, dataset.title),
+    h("p", {}, titleOf(dataset)),
     facts([
       ...counts.map(([name, value]) => [t(`models.count.${name}`), integer(value)]),
       [t("models.licence"), dataset.licence || t("models.licence.none")],

@@ -1,6 +1,6 @@
 /** Which figures say how good a version is, what they are called, and which of two is the better one. */
 import { h } from "../lib/dom.js";
-import { has, number, percent, t } from "../lib/i18n.js";
+import { figure, has, percent, t } from "../lib/i18n.js";
 
 /** First those that matter, then the others. */
 const SHOWN = {
@@ -40,7 +40,7 @@ export function metricsOf(modality, versions, all = false) {
 
 export function shown(metric, value) {
   if (typeof value !== "number") return "–";
-  return SHARES.has(metric) ? percent(value, 1) : number(value, 3);
+  return SHARES.has(metric) ? percent(value, 1) : figure(value);
 }
 
 /** What real data scores against other real data: no model can be expected to do better. */

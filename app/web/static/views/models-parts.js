@@ -1,6 +1,6 @@
 /** What the three pages of "models" share: kinds, sizes, samples, the reason of an activation, taking a file in. */
 import { fill, h } from "../lib/dom.js";
-import { ago, language, number, t } from "../lib/i18n.js";
+import { ago, language, number, prose, t } from "../lib/i18n.js";
 import { doing, field, problem, save, toast } from "../lib/parts.js";
 import { state } from "../lib/state.js";
 import { metricName } from "./models-metrics.js";
@@ -40,7 +40,7 @@ export function picture(path, alt, properties = {}) {
 export function sample({ url, text }, card) {
   if (url)
     return picture(url, t("models.sample.alt", card), { class: card.modality === "number" ? "plotted" : "pixels" });
-  return h("blockquote", {}, text);
+  return h("blockquote", {}, prose(text));
 }
 
 /** Why a version answers or not, as it was decided when it was made: the service's sentence in the reader's language. */

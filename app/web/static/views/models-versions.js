@@ -20,6 +20,8 @@ import {
   tell,
   when,
 } from "./models-parts.js";
+import { titleOf } from "./teach-data.js";
+import { tryAddress } from "./teach-words.js";
 import { taught } from "./models-taught.js";
 
 const SIDE_BY_SIDE = 4;
@@ -98,6 +100,9 @@ export async function showVersions(root, { name, signal, navigate }) {
     const actions = h(
       "div",
       { class: "row" },
+      model.active && model.modality !== "number"
+        ? h("a", { class: "button primary small", href: tryAddress(model.modality, name) }, t("job.try"))
+        : null,
       many
         ? button(t("models.rollback"), rollBack, ["rollback"], {
             "data-key": "rollback",
@@ -168,7 +173,7 @@ export async function showVersions(root, { name, signal, navigate }) {
         ),
         row(t("models.verdict"), (card) => reason(card.job?.result?.reason)),
         metricsOf(model.modality, cards).map(metricRow),
-        row(t("models.data"), (card) => card.dataset.title),
+        row(t("models.data"), (card) => titleOf(card.dataset)),
         row(t("models.base"), (card) =>
           card.base ? h("a", { href: `#/models/${encodeURIComponent(card.base)}` }, card.base) : t("models.base.none"),
         ),

@@ -5,10 +5,13 @@ import { copy } from "../lib/copy.js";
 import { doing } from "../lib/parts.js";
 import { state } from "../lib/state.js";
 
+/** Where the service asks for keys, a page needs one of its own. Never the reader's: it may do more than draw. */
+export const keyed = () => (state.health.keys === "required" ? ' key="ink_pub_…"' : "");
+
 /** The line that puts this model's pictures into any page. */
 export function embedding(model) {
   const named = model === "pictures" ? "" : ` model="${model}"`; // names hold no quotation marks
-  return `<script type="module" src="${state.client.url("/widgets/image-generator.js")}"></script><image-generator${named}></image-generator>`;
+  return `<script type="module" src="${state.client.url("/widgets/image-generator.js")}"></script><image-generator${named}${keyed()}></image-generator>`;
 }
 
 /** The line, and a button to copy it. */
@@ -26,6 +29,6 @@ export function embed(line) {
     h("p", { class: "muted" }, t("pictures.embed.text")),
     h("pre", { tabindex: 0, "aria-label": t("pictures.embed.line") }, line),
     h("p", { class: "row" }, button, copied),
-    h("p", { class: "hint" }, t("pictures.embed.origin")),
+    h("p", { class: "hint" }, t(keyed() ? "embed.key" : "pictures.embed.origin")),
   );
 }

@@ -1,6 +1,6 @@
 /** A wall of pictures that is walked with the arrow keys. It must not know where they come from. */
 import { fill, h } from "../lib/dom.js";
-import { t } from "../lib/i18n.js";
+import { percent, t } from "../lib/i18n.js";
 
 const STEPS = {
   ArrowLeft: () => -1,
@@ -125,7 +125,32 @@ export function gallery({ open, choose }) {
   }
 }
 
-/** A picture in words. */
+/** A picture in words. Its address says how it was made ("9~2@0.3", "2x8~1"); that is not for reading aloud. */
 export function nameOf({ latent, label }) {
-  return label === null ? t("pictures.name", { latent }) : t("pictures.name.label", { latent, label });
+  const name = made(latent);
+  return label === null ? name : t("pictures.name.label", { name, label });
+}
+
+const SEED = /^\d+$/;
+
+function made(latent) {
+  if (SEED.test(latent)) return t("pictures.name", { latent });
+  const [, like, like_n] = /^(.+)~(\d+)@[\d.]+$/.exec(latent) ?? [];
+  if (like) return t(SEED.test(like) ? "pictures.name.like" : "pictures.name.like-made", { of: like, i: like_n });
+  const [, parents, child_n] = /^(.+x.+)~(\d+)$/.exec(latent) ?? [];
+  if (parents) {
+    const [a, b] = parents.split("x");
+    return t(SEED.test(a) && SEED.test(b) ? "pictures.name.child" : "pictures.name.child-made", { a, b, i: child_n });
+  }
+  const [, from, to, share] = /^(.+)_(.+)@([\d.]+)$/.exec(latent) ?? [];
+  if (!from) return t("pictures.name", { latent });
+  const names = SEED.test(from) && SEED.test(to) ? "pictures.name.between" : "pictures.name.between-made";
+  return t(names, { a: from, b: to, share: percent(Number(share)) });
+}
+
+/** What stands over pictures that were made of `origins`: one that they are like, or two parents. */
+export function madeOf([a, b]) {
+  const seeds = [a, b].every((each) => !each || SEED.test(each.latent));
+  if (!b) return seeds ? t("pictures.like", a) : t("pictures.like.this");
+  return seeds ? t("pictures.children", { a: a.latent, b: b.latent }) : t("pictures.children.these");
 }

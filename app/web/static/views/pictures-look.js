@@ -178,6 +178,7 @@ function nearest(studio, current) {
       said.textContent = t(copied ? "pictures.is-copy" : "pictures.no-copy", {
         distance: number(distance),
         usual: number(answer.held_out_distance),
+        line: number(answer.held_out_distance / 2),
       });
     } catch (error) {
       fill(row, problem(error));

@@ -10,7 +10,7 @@ let file = null; // outlives the view, like all that was given
 
 export function scoring(studio) {
   const ask = latest((signal, given, model) => state.client.score(given, model, { signal }));
-  const preview = h("img", { alt: t("pictures.own.alt"), hidden: true });
+  const preview = h("img", { alt: t("pictures.own.alt"), hidden: true, onerror: () => (preview.hidden = true) });
   const result = h(
     "div",
     { class: "stack result", role: "status" },

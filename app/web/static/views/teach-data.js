@@ -1,6 +1,6 @@
 /** The first step: what to learn from. Files of one's own, or a data set that is there. */
 import { fill, h } from "../lib/dom.js";
-import { integer, t } from "../lib/i18n.js";
+import { has, integer, t } from "../lib/i18n.js";
 import { confirm, problem, toast } from "../lib/parts.js";
 import { state } from "../lib/state.js";
 import { choose, draft } from "./teach-draft.js";
@@ -13,6 +13,8 @@ export function dataStep({ datasets, next, signal, onChoose, learnable }) {
   const ready = h("div", { class: "sets" });
   const none = h("p", { class: "hint" }, t("teach.sets.none"));
   const inside = h("div", { class: "inside" });
+  // With data of one's own chosen, those that come along would only stand between it and the next step.
+  const builtin = h("details", { class: "ready-sets", open: true }, h("summary", { class: "sub" }, t("teach.sets.ready")), h("fieldset", {}, h("legend", { class: "visually-hidden" }, t("teach.sets.ready")), ready));
   const said = h("div", { role: "status" });
   const more = h("p", { class: "row" });
 
@@ -55,6 +57,7 @@ export function dataStep({ datasets, next, signal, onChoose, learnable }) {
   const took = (dataset) => {
     if (signal.aborted) return choose(dataset); // the next look at this view shows it
     add(dataset, "prepend");
+    builtin.open = false;
     show(dataset);
     inside.scrollIntoView({ block: "nearest" });
   };
@@ -66,7 +69,7 @@ export function dataStep({ datasets, next, signal, onChoose, learnable }) {
     h("h2", { id: "step-data" }, t("teach.data")),
     files,
     h("fieldset", { class: "stack" }, h("legend", { class: "sub" }, t("teach.sets.mine")), none, mine, more),
-    h("fieldset", { class: "stack" }, h("legend", { class: "sub" }, t("teach.sets.ready")), ready),
+    builtin,
     said,
     inside,
   );
@@ -91,9 +94,15 @@ export function dataStep({ datasets, next, signal, onChoose, learnable }) {
   offer(next);
   const chosen =
     draft.dataset && [...section.querySelectorAll(".set input")].some(({ value }) => value === draft.dataset.id);
-  queueMicrotask(() => show(chosen ? draft.dataset : null)); // after the whole page is put together
+  queueMicrotask(() => {
+    builtin.open = !chosen || draft.dataset.builtin;
+    show(chosen ? draft.dataset : null);
+  }); // after the whole page is put together
   return section;
 }
+
+/** What a data set is called: the service's own in the reader's language. */
+export const titleOf = ({ id, title }) => (has(`data.${id}`) ? t(`data.${id}`) : title);
 
 /** One data set to choose: a radio button with what is known of it. */
 function setCard(dataset, { onChoose, onDelete }) {
@@ -101,7 +110,7 @@ function setCard(dataset, { onChoose, onDelete }) {
   const about = h(
     "span",
     { class: "set-about" },
-    h("span", { class: "set-title" }, dataset.title),
+    h("span", { class: "set-title" }, titleOf(dataset)),
     h("span", { class: "hint" }, size(dataset), dataset.licence === "not stated" ? null : ` · ${dataset.licence}`),
   );
   const label = h("label", {}, input, thumb(dataset), about);

@@ -5,6 +5,7 @@ import { confirm, doing, problem } from "../lib/parts.js";
 import { sampleSlider } from "../lib/samples.js";
 import { state } from "../lib/state.js";
 import { jobCharts } from "./teach-charts.js";
+import { titleOf } from "./teach-data.js";
 import { likeJob } from "./teach-draft.js";
 import { jobFacts, outcome } from "./teach-outcome.js";
 import { ENDED, bestBefore, figures, standing, statusTag } from "./teach-words.js";
@@ -46,17 +47,18 @@ export async function showJob(root, { parameters: [id], signal, navigate }) {
   const now = h("dl", { class: "figures" });
   const split = h("p", { class: "hint" });
   const log = h("ol", { class: "messages", "aria-live": "polite" });
-  const quiet = h("p", { class: "muted" }, t("job.messages.none"));
+  const messages = h("section", { class: "card", hidden: true }, h("h2", {}, t("job.messages")), log);
   const facts = h("div");
   const made = [h("div"), charts].filter(Boolean);
 
   const crumbs = h("nav", { "aria-label": t("job.crumbs") }, h("a", { href: "#/teach" }, t("job.back")));
+  const asked = h("span");
   const from = h(
     "p",
     { class: "muted" },
-    t("job.from", { dataset: dataset?.title ?? job.dataset }),
+    t("job.from", { dataset: dataset ? titleOf(dataset) : job.dataset }),
     " · ",
-    t("job.asked", { when: ago(job.created_at) }),
+    asked,
   );
   h(
     root,
@@ -86,7 +88,7 @@ export async function showJob(root, { parameters: [id], signal, navigate }) {
           h("section", { class: "card" }, h("h2", {}, t("job.figures")), now, split),
         ),
     charts,
-    h("section", { class: "card" }, h("h2", {}, t("job.messages")), quiet, log),
+    messages,
     h("details", { class: "more" }, h("summary", {}, t("job.facts")), facts),
   );
 
@@ -117,6 +119,7 @@ export async function showJob(root, { parameters: [id], signal, navigate }) {
   const evaluations = [];
   function show(newer) {
     const was = job.status;
+    fill(asked, t("job.asked", { when: ago(job.created_at) }));
     job = { ...job, ...newer };
     const ended = ENDED.includes(job.status);
     if (told !== job.status) fill(tag, statusTag(job.status));
@@ -158,7 +161,8 @@ export async function showJob(root, { parameters: [id], signal, navigate }) {
     }
   };
   const timer = setInterval(() => (job.status === "queued" || line.textContent) && refresh(), LOOK);
-  signal.addEventListener("abort", () => clearInterval(timer));
+  const clock = setInterval(() => fill(asked, t("job.asked", { when: ago(job.created_at) })), 15_000);
+  signal.addEventListener("abort", () => (clearInterval(timer), clearInterval(clock)));
 
   const follow = async () => {
     for await (const { id: number, event, data } of state.client.events(id, {
@@ -174,7 +178,7 @@ export async function showJob(root, { parameters: [id], signal, navigate }) {
         charts?.add(data);
       } else if (event === "sample") slider.add(data);
       else if (event === "message") {
-        quiet.hidden = true;
+        messages.hidden = false;
         log.append(h("li", { lang: "en" }, data.text));
       } else if (event === "status" && !ENDED.includes(data.status)) await refresh(); // the past is told, the present asked for
     }

@@ -3,7 +3,7 @@ import { fill, h, svg } from "../lib/dom.js";
 import { integer, t } from "../lib/i18n.js";
 import { facts, problem } from "../lib/parts.js";
 import { state } from "../lib/state.js";
-import { size } from "./teach-data.js";
+import { size, titleOf } from "./teach-data.js";
 
 const LINES = 6;
 
@@ -35,7 +35,7 @@ function about(dataset) {
   return h(
     "div",
     { class: "stack" },
-    h("h3", {}, dataset.title),
+    h("h3", {}, titleOf(dataset)),
     facts([
       [t("teach.holds"), size(dataset)],
       [t("teach.licence"), terms],

@@ -4,7 +4,7 @@ import { number, t } from "../lib/i18n.js";
 import { empty, field, problem, toast } from "../lib/parts.js";
 import { state } from "../lib/state.js";
 import { embed, embedding } from "./pictures-embed.js";
-import { gallery } from "./pictures-grid.js";
+import { gallery, madeOf } from "./pictures-grid.js";
 import { inspector } from "./pictures-look.js";
 import { morph } from "./pictures-morph.js";
 import { scoring } from "./pictures-score.js";
@@ -235,11 +235,8 @@ class Studio {
     const origins = (near ? [near] : (parents ?? [])).map((each) =>
       h("img", { class: "pixels thumb", src: each.src, alt: "" }),
     );
-    const title = near
-      ? t("pictures.like", { latent: near.latent })
-      : parents
-        ? t("pictures.children", { a: parents[0].latent, b: parents[1].latent })
-        : t("pictures.seeds", { first: drawn[0].seed, last: drawn.at(-1).seed });
+    const of = near ? [near] : parents;
+    const title = of ? madeOf(of) : t("pictures.seeds", { first: drawn[0].seed, last: drawn.at(-1).seed });
     const back =
       seed === undefined && kept.back.length
         ? h("button", { type: "button", class: "small", onclick: () => this.back() }, t("pictures.back"))

@@ -5,6 +5,7 @@ import { doing, empty } from "../lib/parts.js";
 import { copy } from "../lib/copy.js";
 import { state } from "../lib/state.js";
 import "../../widgets/next-word.js";
+import { keyed } from "./pictures-embed.js";
 import { teaching, why, writeOn } from "./try-words-more.js";
 
 const START = "The heavens and the";
@@ -40,6 +41,7 @@ function desk(ctx) {
   const box = h("textarea", {
     id: "text",
     rows: 5,
+    placeholder: t("words.placeholder"),
     value: kept.text,
     spellcheck: false,
     oninput: () => keep(box.value),
@@ -56,7 +58,7 @@ function desk(ctx) {
   const choose = (name) => {
     kept.model = name;
     if (widget.model !== name) widget.model = name;
-    line.textContent = embedding(name);
+    showLine();
     version.textContent = "";
     widget.suggest();
   };
@@ -83,9 +85,15 @@ function desk(ctx) {
       { 0: t("words.down"), 429: t("words.busy"), 503: t("words.busy") }[error.status] ?? error.message;
   });
 
+  const origin = h("p", { class: "hint" });
+  const showLine = () => {
+    line.textContent = embedding(kept.model);
+    origin.textContent = t(keyed() ? "embed.key" : "words.embed.origin");
+  };
+  state.addEventListener("health", showLine, { signal: ctx.signal }); // whether it asks for keys is known a moment later
   const back = () => state.status === "ready" && widget.suggestion === null && widget.suggest();
   state.addEventListener("health", back, { signal: ctx.signal });
-  line.textContent = embedding(kept.model);
+  showLine();
   const element = h(
     "div",
     { class: "desk" },
@@ -110,7 +118,7 @@ function desk(ctx) {
       why(about),
     ),
     writeOn(about),
-    h("div", { class: "below" }, embed(line), teaching(about)),
+    h("div", { class: "below" }, embed(line, origin), teaching(about)),
   );
   return { element, offer };
 }
@@ -133,11 +141,11 @@ function keys() {
 // -- into a page of one's own ------------------------------------------------------------------------------------------
 
 function embedding(model) {
-  const named = model === "next-word" ? "" : ` model="${model}"`; // names hold no quotation marks
+  const named = (model === "next-word" ? "" : ` model="${model}"`) + keyed(); // names hold no quotation marks
   return `<script type="module" src="${state.client.url("/widgets/next-word.js")}"></script><next-word-input${named}></next-word-input>`;
 }
 
-function embed(line) {
+function embed(line, origin) {
   const copied = h("span", { role: "status", class: "hint" });
   const button = doing(t("words.copy"), async () => {
     if (!(await copy(line.textContent, button))) throw new Error(t("words.copy.failed"));
@@ -150,7 +158,7 @@ function embed(line) {
     h("p", { class: "muted" }, t("words.embed.text")),
     h("pre", { tabindex: 0, "aria-label": t("words.embed.line") }, line),
     h("p", { class: "row" }, button, copied),
-    h("p", { class: "hint" }, t("words.embed.origin")),
+    origin,
   );
 }
 
