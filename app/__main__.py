@@ -3,8 +3,11 @@
 import signal
 import sys
 
+from ml.cpus import limit_threads
+
 # As process 1 of a container, a signal without a handler is dropped; the commands set their own once they are loaded.
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+limit_threads()  # before anything loads a numeric library
 
 from app.cli import main  # noqa: E402
 

@@ -1,7 +1,6 @@
-"""The command line: python -m app serve | worker | train | models | datasets | keys."""
+"""The command line: python -m app serve | worker | train | models | datasets | keys | backup | restore."""
 
 import json
-import logging
 import signal
 import sys
 from collections.abc import Iterator
@@ -16,7 +15,11 @@ from rich.markup import escape
 from rich.table import Column, Table
 from sqlalchemy.exc import DBAPIError
 
+from app.backup import back_up, sqlite_file
+from app.backup import restore as put_back
+from app.core import logs
 from app.core.config import Settings
+from app.core.disk import mb
 from app.core.errors import Invalid, ServiceError, StartError
 from app.locks import hold
 from app.main import Services
@@ -77,7 +80,7 @@ def serve(
 ) -> None:
     """Answer over HTTP, with one worker beside it that trains."""
     settings = settings_of(data_dir)
-    _log(settings)
+    logs.configure(settings.log_level, settings.log_format)
     raise typer.Exit(run_service(settings, with_worker=worker))
 
 
@@ -99,7 +102,7 @@ def worker(
         raise typer.Exit(0 if up else 1)
     if parent is not None:
         die_with(parent, signal.SIGTERM)
-    _log(settings)
+    logs.configure(settings.log_level, settings.log_format)
     lock = hold(settings.make_data_dir(), "worker")
     with services(settings) as made:
         runs = Worker(
@@ -248,6 +251,29 @@ def datasets(
             console.print(table)
 
 
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="Where to write it: a .tar, or - for standard output")],
+    data_dir: DataDir = None,
+) -> None:
+    """Write everything that is kept into one file, while the service and trainings go on."""
+    settings = settings_of(data_dir)
+    size = back_up(settings, file)
+    if size is not None:
+        console.print(f"{file}: {mb(size)}", soft_wrap=True)
+    if sqlite_file(settings) is None:
+        notes.print("The database is a server's and not in the file: pg_dump it, just before this.", soft_wrap=True)
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="What backup wrote, or - for standard input")], data_dir: DataDir = None
+) -> None:
+    """Fill an empty data folder from a backup. Running jobs go on from their last checkpoint."""
+    about = put_back(settings_of(data_dir), file)
+    console.print(f"restored what Inkling {about['version']} had on {about['made_at']}", soft_wrap=True)
+
+
 keys = typer.Typer(help="Make, list and revoke the keys that callers show.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 MAKE_ADMIN = "python -m app keys create NAME --scope admin"
@@ -317,12 +343,3 @@ def _values(pairs: list[str]) -> dict[str, Any]:
         except ValueError:
             values[name] = value
     return values
-
-
-def _log(settings: Settings) -> None:
-    level = settings.log_level.upper()
-    if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
-        raise StartError(f"INKLING_LOG_LEVEL is {settings.log_level!r}; it is debug, info, warning or error")
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    for noisy in ("alembic", "uvicorn.error", "filelock"):
-        logging.getLogger(noisy).setLevel(max(logging.getLevelName(level), logging.WARNING))

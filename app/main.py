@@ -3,33 +3,40 @@
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import iter_route_contexts
 from sqlalchemy.exc import DBAPIError
 
 from app import __version__
-from app.core import errors
+from app.core import errors, logs, tracing
 from app.core.config import Settings
 from app.core.db import Database
+from app.core.disk import Disk
 from app.core.errors import StartError
 from app.core.idempotency import Answers
+from app.core.metrics import Metrics
 from app.core.owner import Owner
 from app.core.security import Cors, Guard, Ring, Rules, describe
-from app.core.telemetry import RequestContext
+from app.core.shortcut import Shortcut
+from app.core.telemetry import RequestContext, Seen
 from app.datasets.reader import Reader
 from app.datasets.router import Gate
 from app.datasets.router import router as datasets_router
 from app.datasets.service import Datasets
 from app.evaluation import router as evaluation_router
 from app.evaluation.service import MOST_BODY, Evaluations
+from app.health.router import router as health_router
+from app.health.service import Health
 from app.inference import picture_router
+from app.inference import router as inference_router
 from app.inference.album import FromAlbum
 from app.inference.gallery import Gallery
-from app.inference.router import router as inference_router
+from app.inference.schemas import PredictRequest
 from app.inference.service import ModelHost
 from app.keys.router import router as keys_router
 from app.keys.scopes import scope_of
@@ -64,6 +71,7 @@ class Services:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.data_dir = settings.make_data_dir()
+        self.disk = Disk(self.data_dir, settings.min_free_bytes)
         self.database = Database(settings.database)
         try:
             self.database.migrate(self.data_dir / ".migrate.lock")
@@ -78,13 +86,13 @@ class Services:
             unpacked_bytes=settings.max_unpacked_bytes,
             skipped=settings.max_skipped,
         )
-        self.datasets = Datasets(self.database, self.data_dir, self.owner, Reader(limits))
+        self.datasets = Datasets(self.database, self.data_dir, self.owner, Reader(limits), self.disk)
         self.registry = Registry(self.database, self.data_dir / "models", settings.keep_versions)
-        self.transfer = Transfer(self.registry, settings.max_upload_bytes, settings.max_unpacked_bytes)
+        self.transfer = Transfer(self.registry, settings.max_upload_bytes, settings.max_unpacked_bytes, self.disk)
         self.learning = Learning(
             self.database, self.registry, self.data_dir / "runs", settings.max_learned, settings.max_phrase
         )
-        self.jobs = Jobs(self.database, self.datasets, self.registry, settings.max_queued, self.data_dir)
+        self.jobs = Jobs(self.database, self.datasets, self.registry, settings.max_queued, self.data_dir, self.disk)
         self.attempts = Attempts(self.database)
         self.keys = Keys(self.database, Ring(settings.may_be_open, settings.cors_origins))
 
@@ -108,9 +116,12 @@ def create_app(settings: Settings) -> FastAPI:
     services.registry.tidy()
     services.registry.install_starters(STARTERS)
     limits = (settings.queue_size, settings.deadline_seconds, settings.reload_seconds)
-    host = ModelHost(services.registry, services.learning, *limits)
+    metrics = Metrics()
+    host = ModelHost(services.registry, services.learning, *limits, metrics)
     gallery = Gallery(host, services.datasets)
     evaluations = Evaluations(host, services.datasets, services.jobs)
+    health = Health(host, services.jobs, services.keys.ring, services.disk, metrics)
+    tracer = tracing.provider(settings.otlp_endpoint) if settings.otlp_endpoint else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -122,6 +133,8 @@ def create_app(settings: Settings) -> FastAPI:
         await run_in_threadpool(gallery.close)
         await run_in_threadpool(evaluations.close)
         await run_in_threadpool(host.close)
+        if tracer is not None:
+            await run_in_threadpool(tracer.shutdown)  # sends what is left
         services.close()
 
     app = FastAPI(
@@ -132,6 +145,7 @@ def create_app(settings: Settings) -> FastAPI:
         responses=errors.PROBLEM_RESPONSES,
         docs_url=None,  # `app.web` serves it without a CDN
         redoc_url=None,
+        telemetry=tracing.config(tracer) if tracer is not None else tracing.OFF,
     )
     # What frames the files in the body comes on top: some headers a file, and the boundary.
     upload = settings.max_upload_bytes + 512 * settings.max_upload_files + 1024 * 1024
@@ -139,20 +153,25 @@ def create_app(settings: Settings) -> FastAPI:
     uploads["POST", picture_router.SCORE] = picture_router.MOST_BODY
     uploads["POST", evaluation_router.ROUTE] = MOST_BODY
     ring, rules = services.keys.ring, Rules()
+    if tracer is None:  # a trace tells of the route
+        respond = partial(inference_router.respond, host)
+        app.add_middleware(Shortcut[PredictRequest], path=inference_router.ROUTE, body=PredictRequest, respond=respond)
     app.add_middleware(FromAlbum, album=gallery.album)
     # The last one is the first to see a request: what the guard refuses has an id, and can be read by allowed pages.
     app.add_middleware(Guard, ring=ring, rules=rules)
-    app.add_middleware(RequestContext, max_body_bytes=settings.max_body_bytes, uploads=uploads)
+    seen = _seen(settings, metrics)
+    app.add_middleware(RequestContext, max_body_bytes=settings.max_body_bytes, uploads=uploads, seen=seen)
     app.add_middleware(Cors, ring=ring, expose_headers=EXPOSED)
     app.state.settings, app.state.answers, app.state.gate = settings, services.answers, Gate()
     app.state.registry, app.state.datasets, app.state.jobs = services.registry, services.datasets, services.jobs
     app.state.host, app.state.gallery, app.state.transfer = host, gallery, services.transfer
     app.state.evaluations, app.state.learning, app.state.keys = evaluations, services.learning, services.keys
+    app.state.health = health
     # Set when the service is told to stop: event streams end then, and what is read of uploads.
     app.state.stopping = services.datasets.reader.stopping = threading.Event()
     errors.install(app)
     for router in (
-        inference_router,
+        inference_router.router,
         picture_router.router,
         evaluation_router.router,
         training_router,
@@ -160,10 +179,10 @@ def create_app(settings: Settings) -> FastAPI:
         learning_router,
         datasets_router,
         keys_router,
+        health_router,
     ):
         app.include_router(router)
     web.install(app)
-    _add_health(app)
     for route in iter_route_contexts(app.routes):  # after the last one is there
         rules.add(str(route.path), route.methods, scope_of(route.methods, str(route.path)))
     document_of = app.openapi
@@ -179,29 +198,12 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _add_health(app: FastAPI) -> None:
-    @app.get("/health/live", tags=["health"], summary="The process answers")
-    async def live() -> dict[str, str]:
-        return {"status": "live"}
-
-    @app.get("/health/ready", tags=["health"], summary="Answers work; the body names what does not")
-    def ready(request: Request, response: Response) -> dict[str, Any]:
-        host: ModelHost = request.app.state.host
-        jobs: Jobs = request.app.state.jobs
-        models = host.ready()
-        answers = [said == "ready" for said in models.values()]
-        if not any(answers):
-            response.status_code = 503
-            response.headers["Retry-After"] = "2"
-        try:
-            worker = "up" if jobs.worker_is_up() else "down"
-        except DBAPIError:  # models in memory go on answering
-            worker = "unknown: the database does not answer"
-        return {
-            "status": "ready" if all(answers) else "degraded" if any(answers) else "not ready",
-            "version": __version__,
-            "models": models,
-            "problems": host.problems,
-            "worker": worker,
-            "keys": "required" if request.app.state.keys.ring.needed else "open",
-        }
+def _seen(settings: Settings, metrics: Metrics) -> tuple[Seen, ...]:
+    """Who is told of every request."""
+    seen: list[Seen] = [metrics.seen]
+    by_default = settings.log_format == "json"  # what collects logs wants requests; a terminal wants to stay readable
+    if by_default if settings.access_log is None else settings.access_log:
+        seen.append(logs.log_request)
+    if settings.otlp_endpoint:
+        seen.append(tracing.name_request)
+    return tuple(seen)

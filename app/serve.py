@@ -6,6 +6,7 @@ when it crashes or runs out of memory.
 
 import asyncio
 import gc
+import logging
 import os
 import signal
 import socket
@@ -21,6 +22,8 @@ from app.core.errors import StartError
 from app.locks import hold
 from app.main import create_app
 
+log = logging.getLogger(__name__)
+
 RESTART_SECONDS = 1.0
 GRACE_SECONDS = 10  # for open requests when stopping
 WORKER_GRACE_SECONDS = 30.0  # for a checkpoint; then the worker is killed
@@ -34,7 +37,11 @@ class WorkerProcess:
         folder = str(settings.data_dir.resolve())
         self._arguments = ("-m", "app", "worker", "--data-dir", folder, "--parent", str(os.getpid()))
         self._process: asyncio.subprocess.Process | None = None
+        self._keeper: asyncio.Task[None] | None = None
         self._stopping = False
+
+    def start(self) -> None:
+        self._keeper = asyncio.create_task(self.keep())
 
     async def keep(self) -> None:
         while not self._stopping:
@@ -43,7 +50,7 @@ class WorkerProcess:
             )
             code = await self._process.wait()
             if not self._stopping:
-                print(f"the worker ended with code {code}; starting it again", file=sys.stderr, flush=True)
+                log.error("the worker ended with code %d; starting it again", code)
                 await asyncio.sleep(RESTART_SECONDS)
 
     def terminate(self) -> None:
@@ -52,24 +59,34 @@ class WorkerProcess:
         if self._process is not None and self._process.returncode is None:
             os.kill(self._process.pid, signal.SIGTERM)
 
-    async def stop(self, keeper: "asyncio.Task[None]") -> None:
+    async def stop(self) -> None:
+        """Does nothing where it was not started."""
         self.terminate()
+        if self._keeper is None:
+            return
         try:
-            await asyncio.wait_for(asyncio.shield(keeper), WORKER_GRACE_SECONDS)
+            await asyncio.wait_for(asyncio.shield(self._keeper), WORKER_GRACE_SECONDS)
         except TimeoutError:
             if self._process is not None:
                 self._process.kill()
-            await keeper
+            await self._keeper
 
 
 class _Server(uvicorn.Server):
     """Uvicorn, telling the worker to stop at once and the user where to look."""
 
     def __init__(
-        self, config: uvicorn.Config, worker: WorkerProcess, url: str, settings: Settings, stopping: threading.Event
+        self,
+        config: uvicorn.Config,
+        worker: WorkerProcess,
+        with_worker: bool,
+        url: str,
+        settings: Settings,
+        stopping: threading.Event,
     ) -> None:
         super().__init__(config)
-        self._worker, self._url, self._settings, self._stopping = worker, url, settings, stopping
+        self._worker, self._with_worker = worker, with_worker
+        self._url, self._settings, self._stopping = url, settings, stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -80,12 +97,19 @@ class _Server(uvicorn.Server):
         # answers would queue up.
         sys.setswitchinterval(0.0005)
         if self.started:
-            print(_greeting(self._url, self._settings), flush=True)
+            if self._with_worker:
+                self._worker.start()  # only now: until the first answer, this process has the cores to itself
+            if self._settings.log_format == "json":
+                log.info("Inkling %s answers at %s", __version__, self._url)
+            else:
+                print(_greeting(self._url, self._settings), flush=True)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._worker.terminate()
-        self._stopping.set()
+        first = not self.should_exit
         super().handle_exit(sig, frame)
+        self._worker.terminate()
+        if first:  # a second signal may come in the middle of this, which would wait for itself
+            self._stopping.set()
 
 
 def serve(settings: Settings, with_worker: bool = True) -> int:
@@ -98,21 +122,20 @@ def serve(settings: Settings, with_worker: bool = True) -> int:
     config = uvicorn.Config(
         app,
         access_log=False,
+        log_config=None,  # its lines go where ours go, and look like them
         log_level=settings.log_level if settings.log_level != "info" else "warning",
         timeout_graceful_shutdown=GRACE_SECONDS,
         server_header=False,
     )
     worker = WorkerProcess(settings)
-    server = _Server(config, worker, url, settings, app.state.stopping)
+    server = _Server(config, worker, with_worker, url, settings, app.state.stopping)
     for number in (signal.SIGINT, signal.SIGTERM):
         # Uvicorn raises the signal again when it has stopped; the worker still has to end then.
         signal.signal(number, lambda *_: None)
 
     async def run() -> None:
-        keeper = asyncio.create_task(worker.keep()) if with_worker else None
         await server.serve(sockets=[listener])
-        if keeper is not None:
-            await worker.stop(keeper)
+        await worker.stop()
 
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(run())

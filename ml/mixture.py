@@ -4,14 +4,15 @@ Linear interpolation with weights by expectation maximisation (Jelinek and Merce
 recency cache: Kuhn and De Mori 1990, of single words and of pairs. Must not know: networks, words as text, the service.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from ml.ngram import NGram, Row
+from ml.ngram import Met, NGram, Row
 
 Part = Literal["lstm", "ngram", "cache", "learned"]
 PARTS: tuple[Part, ...] = ("lstm", "ngram", "cache", "learned")  # the last of them joins behind: ml.serve.learned
@@ -31,12 +32,37 @@ KINDS = 2 * (len(SUPPORT) + 1)
 _FADING = 0.5 ** (np.arange(WINDOW)[::-1] / HALF)
 
 
+class Spread(Protocol):
+    """A distribution over words that tells each one's probability."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, word: int, /) -> float | np.floating: ...
+
+
+@dataclass(frozen=True)
+class Few:
+    """A distribution (V,) that gives something to few words: `values` to `ids`, which may repeat."""
+
+    size: int
+    ids: npt.NDArray[np.integer]
+    values: Row
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, word: int) -> float:
+        return float(self.values[self.ids == word].sum())
+
+    def add_to(self, row: Row, weight: float) -> None:
+        np.add.at(row, self.ids, np.float32(weight) * self.values)
+
+
 @dataclass(frozen=True)
 class Blend:
     """A distribution over the next word, and what went into it: (part, weight, its own distribution (V,))."""
 
     row: Row
-    components: tuple[tuple[Part, float, Row], ...]
+    components: tuple[tuple[Part, float, Spread], ...]
 
     def shares(self, word: int) -> dict[Part, float]:
         """How much of `word`'s probability each part gave; together 1."""
@@ -64,22 +90,30 @@ class Mixture:
 
     def blend(self, lstm: Row, said: Sequence[int], parts: Sequence[Part] = PARTS) -> Blend:
         """The distribution behind the ids `said` (the caller's text so far), `lstm` (V,) being the network's."""
-        rows, kind = self._rows(lstm, said, parts)
-        have = [(i, row) for i, row in enumerate(rows) if row is not None]
+        spreads, kind = self._spreads(lstm, said, parts)
+        have = [(i, spread) for i, spread in enumerate(spreads) if spread is not None]
         if not have:  # a cache alone, behind nothing: any word is as good
             return Blend(np.full_like(lstm, 1 / len(lstm)), ())
-        weights = np.array([self.weights[kind, i] for i, _ in have])
-        weights = weights / weights.sum() if weights.sum() > 0 else np.full(len(have), 1 / len(have))
-        out = np.zeros_like(lstm)
-        for weight, (_, row) in zip(weights, have, strict=True):
-            out += np.float32(weight) * row
+        weights = self.weights[kind, [i for i, _ in have]]
+        total = float(weights.sum())
+        shares = (weights / total).tolist() if total > 0 else [1 / len(have)] * len(have)
+        out: Row | None = None
+        for share, (_, spread) in zip(shares, have, strict=True):  # those that are as wide as the vocabulary come first
+            if isinstance(spread, np.ndarray):
+                out = np.float32(share) * spread
+                continue
+            out = np.zeros_like(lstm) if out is None else out
+            spread.add_to(out, share)
+        assert out is not None
         out /= out.sum()
-        return Blend(out, tuple((COMPONENTS[i], float(w), row) for w, (i, row) in zip(weights, have, strict=True)))
+        return Blend(
+            out, tuple((COMPONENTS[i], share, spread) for share, (i, spread) in zip(shares, have, strict=True))
+        )
 
     def targets(self, lstm: Row, said: Sequence[int], word: int) -> tuple[npt.NDArray[np.float64], int]:
         """What each component gave `word`, (components,), and the kind of context: what `fit` learns from."""
-        rows, kind = self._rows(lstm, said, PARTS)
-        return np.array([0.0 if row is None else float(row[word]) for row in rows]), kind
+        spreads, kind = self._spreads(lstm, said, PARTS)
+        return np.array([0.0 if spread is None else float(spread[word]) for spread in spreads]), kind
 
     def fit(self, given: npt.NDArray[np.float64], kinds: npt.NDArray[np.int64]) -> "Mixture":
         """The same with weights that make tokens likeliest: what `targets` said of each, (N, components) and (N,)."""
@@ -94,27 +128,27 @@ class Mixture:
                 break
         return Mixture(self.ngram, self.is_word, weights)
 
-    def _rows(self, lstm: Row, said: Sequence[int], parts: Sequence[Part]) -> tuple[list[Row | None], int]:
+    def _spreads(
+        self, lstm: Row, said: Sequence[int], parts: Sequence[Part]
+    ) -> tuple[list[Row | Met | Few | None], int]:
         """Each component's distribution, None where it has nothing to say or was switched off; the kind of context."""
-        ngram = self.ngram.row(said[-self.ngram.longest :])[0] if "ngram" in parts else None
+        ngram = self.ngram.after(said[-self.ngram.longest :]) if "ngram" in parts else None
         singles, pairs, support = _repeat(said[-WINDOW:], self.is_word) if "cache" in parts else (None, None, 0.0)
-        rows = [lstm if "lstm" in parts else None, ngram, singles, pairs]
-        long = len(said) >= LONG
-        return rows, int(np.searchsorted(SUPPORT, support, side="right")) + long * (len(SUPPORT) + 1)
+        kind = bisect_right(SUPPORT, support) + (len(SUPPORT) + 1) * (len(said) >= LONG)
+        return [lstm if "lstm" in parts else None, ngram, singles, pairs], kind
 
 
-def _repeat(said: Sequence[int], is_word: npt.NDArray[np.bool_]) -> tuple[Row | None, Row | None, float]:
-    """What was said before, (V,); what was said behind the same last word before, (V,); how much that was."""
-    ids = np.asarray(said, dtype=np.int64)
+def _repeat(said: Sequence[int], is_word: npt.NDArray[np.bool_]) -> tuple[Few | None, Few | None, float]:
+    """What was said before; what was said behind the same last word before; how much that was."""
+    ids = np.array(said, dtype=np.int64)
     weights = _FADING[WINDOW - len(ids) :] * is_word[ids]
     if not weights.any():
         return None, None, 0.0
     follows = np.flatnonzero(ids[:-1] == ids[-1]) + 1
     support = float(weights[follows].sum())
-    pairs = _row(ids[follows], weights[follows], len(is_word)) if support > 0 else None
-    return _row(ids, weights, len(is_word)), pairs, support
+    pairs = _few(ids[follows], weights[follows], len(is_word)) if support > 0 else None
+    return _few(ids, weights, len(is_word)), pairs, support
 
 
-def _row(ids: npt.NDArray[np.int64], weights: npt.NDArray[np.float64], n_words: int) -> Row:
-    row: Row = np.bincount(ids, weights / weights.sum(), n_words).astype(np.float32)
-    return row
+def _few(ids: npt.NDArray[np.int64], weights: npt.NDArray[np.float64], n_words: int) -> Few:
+    return Few(n_words, ids, (weights / weights.sum()).astype(np.float32))

@@ -37,6 +37,36 @@ class Table:
         return slice(int(self.starts[history]), int(self.starts[history + 1]))
 
 
+@dataclass(frozen=True)
+class Met:
+    """What may follow a history: single words at `scale`, and more for those that were met behind it.
+
+    `more` (ids, shares, scale), one for each length of history, none of them with an id twice; `known` of the last ids
+    of the history were met in the text together.
+    """
+
+    unigram: Row
+    scale: float
+    more: tuple[tuple[npt.NDArray[np.integer], npt.NDArray[np.float16], float], ...]
+    known: int
+
+    def __len__(self) -> int:
+        return len(self.unigram)
+
+    def __getitem__(self, word: int) -> float:
+        found = self.scale * float(self.unigram[word])
+        for ids, shares, scale in self.more:  # an id's place is looked up: they are in order
+            at = int(ids.searchsorted(word))
+            found += scale * float(shares[at]) if at < len(ids) and ids[at] == word else 0.0
+        return found
+
+    def add_to(self, row: Row, weight: float) -> None:
+        """Add the distribution times `weight` to `row` (V,)."""
+        row += np.float32(weight * self.scale) * self.unigram
+        for ids, shares, scale in self.more:
+            row[ids] += np.float32(weight * scale) * shares
+
+
 class NGram:
     """Answers what may follow a history of ids. `tables[k]` is for histories of k + 1 ids."""
 
@@ -50,14 +80,20 @@ class NGram:
 
     def row(self, history: Sequence[int]) -> tuple[Row, int]:
         """The distribution (V,) behind `history`, and how many of its last ids were met in the text together."""
-        row, known = self.unigram.copy(), 0
-        for table, number in zip(self.tables, self._histories(history), strict=False):
-            known += 1
+        met, row = self.after(history), np.zeros_like(self.unigram)
+        met.add_to(row, 1.0)
+        return row, met.known
+
+    def after(self, history: Sequence[int]) -> Met:
+        """The same, and what it is made of, without a look at the whole vocabulary."""
+        more: list[tuple[npt.NDArray[np.integer], npt.NDArray[np.float16], float]] = []
+        scale, numbers = 1.0, self._histories(history)
+        for table, number in zip(reversed(self.tables[: len(numbers)]), reversed(numbers), strict=True):
             part = table.after(number)
             if part.start < part.stop:
-                row *= table.rest[number]
-                row[table.words[part]] += table.shares[part]
-        return row, known
+                more.append((table.words[part], table.shares[part], scale))
+                scale *= float(table.rest[number])
+        return Met(self.unigram, scale, tuple(more), len(numbers))
 
     def met(self, history: Sequence[int], word: int) -> int:
         """How many of the last ids of `history` were met with `word` behind them."""

@@ -3,7 +3,7 @@
 import os
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -56,7 +56,13 @@ class Settings(BaseSettings):
     )
     max_learned: int = Field(500, ge=1, description="Phrases that a model may be taught; above this one gets 409")
     max_phrase: int = Field(2_000, ge=1, description="Longest phrase to learn, in characters; above this it gets 422")
+    min_free_bytes: int = Field(
+        256 * 1024**2, ge=0, description="Room kept on the volume; with less, uploads, trainings and imports get 507"
+    )
     log_level: str = Field("info", description="debug, info, warning or error")
+    log_format: Literal["text", "json"] = Field("text", description="text, or json: an object a line")
+    access_log: bool | None = Field(None, description="Whether each request is a line; by default with json alone")
+    otlp_endpoint: str = Field("", description="Where OpenTelemetry traces of requests are sent; empty: nowhere")
 
     @field_validator("cors_origins", mode="before")
     @classmethod

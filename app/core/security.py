@@ -16,6 +16,7 @@ from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.errors import Forbidden, ServiceError, Unauthorized, answer
+from app.core.telemetry import ROUTE
 
 KeyScope = Literal["predict", "train", "admin"]  # each holds the ones before it
 SCOPES: tuple[KeyScope, ...] = get_args(KeyScope)
@@ -121,32 +122,45 @@ def key_of(scope: Mapping[str, Any]) -> Credential | None:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A route, as it is written down, and the scope that it needs."""
+
+    route: str
+    needs: KeyScope | None
+
+
 class Rules:
     """Which scope each route needs. Routes in the order in which they are matched; None is for everyone."""
 
     def __init__(self) -> None:
-        self._exact: dict[tuple[str, str], KeyScope | None] = {}
-        self._patterns: list[tuple[re.Pattern[str], Collection[str], KeyScope | None]] = []
+        self._exact: dict[tuple[str, str], Rule] = {}
+        self._patterns: list[tuple[re.Pattern[str], Collection[str], Rule]] = []
 
     def add(self, path: str, methods: Collection[str] | None, needs: KeyScope | None) -> None:
         """No methods: a mounted application, and everything below its path."""
+        rule = Rule(path, needs)
         if methods is None:
             methods, path = ANY, path + "/{path:path}"
         for method in methods:
             # Where an earlier pattern fits, too, that route answers, and its rule holds.
             if "{" not in path and self._pattern(method, path) is None:
-                self._exact.setdefault((method, path), needs)
-        self._patterns.append((compile_path(path)[0], frozenset(methods), needs))
+                self._exact.setdefault((method, path), rule)
+        self._patterns.append((compile_path(path)[0], frozenset(methods), rule))
 
     def of(self, method: str, path: str) -> KeyScope | None:
         """None: for everyone, or no route at all, which the router answers with 404 or 405."""
-        if (method, path) in self._exact:
-            return self._exact[method, path]
-        found = self._pattern(method, path)
-        return found[2] if found else None
+        found = self.find(method, path)
+        return found.needs if found else None
 
-    def _pattern(self, method: str, path: str) -> tuple[re.Pattern[str], Collection[str], KeyScope | None] | None:
-        return next((each for each in self._patterns if method in each[1] and each[0].match(path)), None)
+    def find(self, method: str, path: str) -> Rule | None:
+        """None: no route at all."""
+        return self._exact.get((method, path)) or self._pattern(method, path)
+
+    def _pattern(self, method: str, path: str) -> Rule | None:
+        return next(
+            (rule for pattern, methods, rule in self._patterns if method in methods and pattern.match(path)), None
+        )
 
 
 class Guard:
@@ -156,12 +170,14 @@ class Guard:
         self.app, self.ring, self.rules = app, ring, rules
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        needs = self.rules.of(scope["method"], scope["path"]) if scope["type"] == "http" else None
-        if needs is None:
+        rule = self.rules.find(scope["method"], scope["path"]) if scope["type"] == "http" else None
+        if rule is not None:
+            scope[ROUTE] = rule.route
+        if rule is None or rule.needs is None:
             await self.app(scope, receive, send)
             return
         try:
-            key = self.ring.admit(scope["method"], dict(scope["headers"]), needs)
+            key = self.ring.admit(scope["method"], dict(scope["headers"]), rule.needs)
         except ServiceError as error:
             await answer(error, scope["path"])(scope, receive, send)
             return

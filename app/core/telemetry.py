@@ -3,7 +3,7 @@
 import re
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -12,6 +12,10 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _ID = re.compile(r"[\x21-\x7e]{1,128}")
+ROUTE = "inkling.route"  # where a request's ASGI scope has the template of its route, once that is known
+
+# Told of every request when its answer begins: its ASGI scope, the status, and the seconds since its headers came.
+Seen = Callable[[Scope, int, float], None]
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 _timings: ContextVar[dict[str, float] | None] = ContextVar("timings", default=None)
@@ -24,6 +28,11 @@ def timing(name: str, seconds: float) -> None:
         timings[name] = timings.get(name, 0.0) + seconds
 
 
+def timings_of() -> Mapping[str, float]:
+    """This request's times so far, in seconds."""
+    return _timings.get() or {}
+
+
 @contextmanager
 def timed(name: str) -> Iterator[None]:
     """Add the block's duration to this request's Server-Timing."""
@@ -33,7 +42,7 @@ def timed(name: str) -> Iterator[None]:
 
 
 class RequestContext:
-    """Echoes or makes X-Request-Id, bounds the body, writes Server-Timing.
+    """Echoes or makes X-Request-Id, bounds the body, writes Server-Timing, tells `seen` of every request.
 
     `uploads` are the routes, by method and path, whose bodies are files, each with its own larger bound.
 
@@ -41,8 +50,14 @@ class RequestContext:
     document like any other.
     """
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int, uploads: Mapping[tuple[str, str], int] | None = None) -> None:
-        self.app, self.max_body_bytes, self.uploads = app, max_body_bytes, uploads or {}
+    def __init__(
+        self,
+        app: ASGIApp,
+        max_body_bytes: int,
+        uploads: Mapping[tuple[str, str], int] | None = None,
+        seen: Sequence[Seen] = (),
+    ) -> None:
+        self.app, self.max_body_bytes, self.uploads, self.seen = app, max_body_bytes, uploads or {}, seen
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -69,12 +84,25 @@ class RequestContext:
                     return message
             raise HTTPException(413, f"the body is larger than {most:,} bytes")
 
+        began = False
+
         async def tell(message: Message) -> None:
+            nonlocal began
             if message["type"] == "http.response.start":
                 out = MutableHeaders(scope=message)
                 out["X-Request-Id"] = request_id.get()
-                parts = {**timings, "total": time.perf_counter() - started}
+                spent = time.perf_counter() - started
+                parts = {**timings, "total": spent}
                 out["Server-Timing"] = ", ".join(f"{name};dur={1000 * value:.2f}" for name, value in parts.items())
+                began = True
+                for see in self.seen:
+                    see(scope, message["status"], spent)
             await send(message)
 
-        await self.app(scope, bounded, tell)
+        try:
+            await self.app(scope, bounded, tell)
+        except Exception:
+            if not began:  # a bug: what stands outside of this answers 500
+                for see in self.seen:
+                    see(scope, 500, time.perf_counter() - started)
+            raise

@@ -20,6 +20,7 @@ from fastapi.concurrency import run_in_threadpool
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from app.core.disk import Disk
 from app.core.errors import Invalid, TooLarge, UnsupportedMedia, volume_errors
 from app.core.idempotency import digest_of
 
@@ -59,11 +60,13 @@ class Upload:
 
 
 @asynccontextmanager
-async def receive(request: Request, folder: Path, max_bytes: int, max_files: int) -> AsyncIterator[Upload]:
+async def receive(
+    request: Request, folder: Path, max_bytes: int, max_files: int, disk: Disk | None = None
+) -> AsyncIterator[Upload]:
     """Take in the files of field `file` and the text fields, into a fresh folder under `folder`.
 
     Raises UnsupportedMedia (not multipart), TooLarge (bytes, files, fields), Invalid (no file, a broken body),
-    VolumeFull, and Starlette's ClientDisconnect.
+    VolumeFull (also where less room than `disk` keeps would be left), and Starlette's ClientDisconnect.
     """
     kind, options = parse_options_header(request.headers.get("content-type"))
     boundary = options.get(b"boundary")
@@ -73,28 +76,33 @@ async def receive(request: Request, folder: Path, max_bytes: int, max_files: int
             f"the body is {sent!r}; send files as multipart/form-data in the field 'file': "
             f"curl -F file=@PATH {request.url.replace(query='')}"
         )
+    if disk is not None:
+        announced = request.headers.get("content-length", "")
+        await run_in_threadpool(disk.require, int(announced) if announced.isdecimal() else 0)
     fresh = folder / secrets.token_hex(8)
     try:
         with volume_errors():
             await run_in_threadpool((fresh / "files").mkdir, parents=True)
-            upload = await _take_in(request, boundary, fresh, max_bytes, max_files)
+            upload = await _take_in(request, boundary, fresh, max_bytes, max_files, disk)
         yield upload
     finally:
         with CancelScope(shield=True):
             await run_in_threadpool(shutil.rmtree, fresh, ignore_errors=True)
 
 
-async def _take_in(request: Request, boundary: bytes, folder: Path, max_bytes: int, max_files: int) -> Upload:
+async def _take_in(
+    request: Request, boundary: bytes, folder: Path, max_bytes: int, max_files: int, disk: Disk | None
+) -> Upload:
     try:
-        form = _Form(boundary, folder, max_bytes, max_files)
+        form = _Form(boundary, folder, max_bytes, max_files, disk)
         try:
             waiting = bytearray()
             async for chunk in request.stream():
                 waiting += chunk
                 if len(waiting) >= CHUNK:
-                    await run_in_threadpool(form.parser.write, bytes(waiting))
+                    await run_in_threadpool(form.write, bytes(waiting))
                     waiting.clear()
-            await run_in_threadpool(form.parser.write, bytes(waiting))
+            await run_in_threadpool(form.write, bytes(waiting))
         finally:
             form.close()
     except FormParserError as error:
@@ -105,14 +113,14 @@ async def _take_in(request: Request, boundary: bytes, folder: Path, max_bytes: i
 class _Form:
     """The parser's callbacks. They write to files, so the parser runs in a thread."""
 
-    def __init__(self, boundary: bytes, folder: Path, max_bytes: int, max_files: int) -> None:
-        self._folder, self._max_bytes, self._max_files = folder, max_bytes, max_files
+    def __init__(self, boundary: bytes, folder: Path, max_bytes: int, max_files: int, disk: Disk | None) -> None:
+        self._folder, self._max_bytes, self._max_files, self._disk = folder, max_bytes, max_files, disk
         self._files: list[Part] = []
         self._fields: dict[str, str] = {}
         self._bytes = 0
         self._complete = False
         self._begin()
-        self.parser = MultipartParser(
+        self._parser = MultipartParser(
             boundary,
             {
                 "on_part_begin": self._begin,
@@ -125,6 +133,12 @@ class _Form:
                 "on_end": self._all,
             },
         )
+
+    def write(self, content: bytes) -> None:
+        """Parse more of the body, and write it down."""
+        if self._disk is not None:
+            self._disk.require()
+        self._parser.write(content)
 
     def upload(self) -> Upload:
         """Raises Invalid when the body stopped short, or held no file."""

@@ -99,7 +99,9 @@ async def add_dataset(
 
     async with (
         gate.pass_through(),
-        receive(request, datasets.uploads, settings.max_upload_bytes, settings.max_upload_files) as upload,
+        receive(
+            request, datasets.uploads, settings.max_upload_bytes, settings.max_upload_files, datasets.disk
+        ) as upload,
     ):
         stored = await answers.once(key, "POST /datasets", upload.digest, lambda: _add(datasets, gate, upload))
     return stored.response()

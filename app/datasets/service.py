@@ -23,6 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from app.core.db import Database
+from app.core.disk import Disk
 from app.core.errors import Conflict, Invalid, NotFound, volume_errors
 from app.core.owner import Owner
 from app.core.paging import page
@@ -54,8 +55,10 @@ class Entry:
 class Datasets:
     """A data set is named by its id: a built-in one's name, or ds_… of the content of an upload."""
 
-    def __init__(self, database: Database, data_dir: Path, owner: Owner, reader: Reader) -> None:
-        self.database, self.owner, self.reader = database, owner, reader
+    def __init__(
+        self, database: Database, data_dir: Path, owner: Owner, reader: Reader, disk: Disk | None = None
+    ) -> None:
+        self.database, self.owner, self.reader, self.disk = database, owner, reader, disk or Disk(data_dir)
         self.folder, self._uploads = data_dir / "datasets", data_dir / "uploads"
 
     # -- looked at ---------------------------------------------------------------------------------------------------
@@ -167,6 +170,7 @@ class Datasets:
 
         Raises Invalid, TooLarge, UnsupportedMedia as reading finds them, VolumeFull, Crashed, NotReady.
         """
+        self.disk.require()
         first, said = upload.files[0].name, _said(upload.fields)
         info = {
             "name": Path(first).stem,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 
+from app.core.lean import LeanRoute
 from app.core.uploads import receive
 from app.inference.album import CACHE_CONTROL
 from app.inference.gallery import Gallery, Made
@@ -45,15 +46,25 @@ async def gallery_of(request: Request) -> Gallery:
 GalleryDep = Annotated[Gallery, Depends(gallery_of)]
 
 
-@router.post("/generate", response_class=Response, responses=GENERATE_RESPONSES, summary="Draw pictures")
-async def generate(body: GenerateRequest, gallery: GalleryDep, accept: Accept = "") -> Response:
+async def generate(body: GenerateRequest, request: Request) -> Response:
     """By seed, or near a picture, or as children of two. The same seed or address is the same picture, whatever else is
     asked for beside it. `X-Seeds` says which were drawn."""
-    made = await gallery.generate(body, accept)
+    made = await (await gallery_of(request)).generate(body, request.headers.get("accept", ""))
     headers = {"Vary": "Accept"}
     if made.media == "application/zip":
         headers["Content-Disposition"] = f'attachment; filename="{made.model.name}-{made.model.version}.zip"'
     return _answer(made, headers)
+
+
+router.add_api_route(
+    "/generate",
+    generate,
+    methods=["POST"],
+    response_class=Response,
+    responses=GENERATE_RESPONSES,
+    summary="Draw pictures",
+    route_class_override=LeanRoute,
+)
 
 
 @dataclass(frozen=True)

@@ -5,68 +5,61 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi import APIRouter, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
+from pydantic_core import to_json
 
 from app.core.errors import Invalid, NotAcceptable
 from app.core.negotiation import preferred
 from app.core.telemetry import request_id
-from app.inference.schemas import (
-    Explanation,
-    ModelReference,
-    Prediction,
-    PredictRequest,
-    PredictResponse,
-    SourceLine,
-)
+from app.inference.schemas import Explanation, PredictRequest, PredictResponse, SourceLine
 from app.inference.service import Loaded, ModelHost
 from ml.latents import MAX_SEED
 from ml.serve.text import Answer, NextWord, Query, Why
 
 router = APIRouter(tags=["answers"])
 
-STREAM = "text/event-stream"
+JSON, STREAM = "application/json", "text/event-stream"
+ROUTE = "/predict-next-word"
 MOST_WORDS = 8
 
 
-def host_of(request: Request) -> ModelHost:
-    host: ModelHost = request.app.state.host
-    return host
-
-
-HostDep = Annotated[ModelHost, Depends(host_of)]
-
-
 @router.post(
-    "/predict-next-word",
+    ROUTE,
     response_model=PredictResponse,
     response_model_exclude_none=True,
     summary="Suggest the next word, or complete a half-typed one",
     responses={200: {"content": {STREAM: {"schema": {"type": "string"}}}}},
 )
 async def predict_next_word(
-    body: PredictRequest, host: HostDep, accept: Annotated[str, Header(include_in_schema=False)] = ""
-) -> PredictResponse | Response:
+    body: PredictRequest, request: Request, accept: Annotated[str, Header(include_in_schema=False)] = ""
+) -> Response:
     """Empty text is the start of a sentence. Words the model never saw are listed, and are no error.
 
     Suggestions come with the capitals that belong there: at the start of a sentence, and those of a half-typed word. A
     Hangul syllable need not be complete. With `Accept: text/event-stream` the continuation comes word by word (`text`
     is what each adds, its space and marks too), then the whole answer as `event: done`.
     """
-    media = preferred(accept, ("application/json", STREAM))
+    host: ModelHost = request.app.state.host
+    media = preferred(accept, (JSON, STREAM))
     if media is None:
-        raise NotAcceptable(f"Accept must allow application/json or {STREAM}")
-    if media == STREAM:
-        if body.beams > 1:
-            raise Invalid("beams see a continuation as a whole: leave beams out, or Accept JSON", pointer="/beams")
-        first, loaded = await host.predict(body.model, _query(body, 1))  # an error is a problem document, not a stream
-        return StreamingResponse(_stream(body, host, first, loaded), media_type=STREAM)
+        raise NotAcceptable(f"Accept must allow {JSON} or {STREAM}")
+    if media == JSON:
+        return Response(await respond(host, body), media_type=JSON)
+    if body.beams > 1:
+        raise Invalid("beams see a continuation as a whole: leave beams out, or Accept JSON", pointer="/beams")
+    first, loaded = await host.predict(body.model, _query(body, 1))  # an error is a problem document, not a stream
+    return StreamingResponse(_stream(body, host, first, loaded), media_type=STREAM)
+
+
+async def respond(host: ModelHost, body: PredictRequest) -> bytes:
+    """A PredictResponse as JSON. Raises ServiceError."""
     if body.words > MOST_WORDS:
         raise Invalid(f"words: at most {MOST_WORDS}, or send Accept: {STREAM} for more", pointer="/words")
     answer, loaded = await host.predict(body.model, _query(body, body.words))
-    return await _response(answer, loaded)
+    return await _content(answer, loaded)
 
 
 def _query(body: PredictRequest, words: int) -> Query:
@@ -89,23 +82,34 @@ def _query(body: PredictRequest, words: int) -> Query:
     )
 
 
-async def _response(answer: Answer, loaded: Loaded[NextWord]) -> PredictResponse:
-    explained = any(found.why for found in answer.predictions)
-    found = await run_in_threadpool(_predictions, answer, loaded) if explained else _predictions(answer, loaded)
-    return PredictResponse(
-        predictions=found,
-        continuation=answer.continuation,
-        unknown_words=answer.unknown_words,
-        model=ModelReference(name=loaded.name, version=loaded.version),
-        request_id=request_id.get(),
-    )
+async def _content(answer: Answer, loaded: Loaded[NextWord]) -> bytes:
+    """Without reasons it is written straight: building and checking the models takes longer than a small model."""
+    content = {
+        "predictions": [
+            {
+                "word": found.word,
+                "probability": found.probability,
+                "kind": found.kind,
+                "replace_from": found.replace_from,
+            }
+            for found in answer.predictions
+        ],
+        "continuation": answer.continuation,
+        "unknown_words": answer.unknown_words,
+        "model": {"name": loaded.name, "version": loaded.version},
+        "request_id": request_id.get(),
+    }
+    if not any(found.why for found in answer.predictions):
+        return to_json(content)
+    response = PredictResponse.model_validate(content)
+    explanations = await run_in_threadpool(_explanations, answer, loaded.predictor)
+    for prediction, explanation in zip(response.predictions, explanations, strict=True):
+        prediction.why = explanation
+    return response.model_dump_json(exclude_none=True).encode()
 
 
-def _predictions(answer: Answer, loaded: Loaded[NextWord]) -> list[Prediction]:
-    return [
-        Prediction(**{**vars(found), "why": _explanation(found.why, loaded.predictor) if found.why else None})
-        for found in answer.predictions
-    ]
+def _explanations(answer: Answer, predictor: NextWord) -> list[Explanation | None]:
+    return [_explanation(found.why, predictor) if found.why else None for found in answer.predictions]
 
 
 def _explanation(why: Why, predictor: NextWord) -> Explanation:
@@ -134,5 +138,5 @@ async def _stream(
         added = answer.continuation
         said += added
         yield format_sse_event(event="word", data_str=json.dumps({"word": added.strip(), "text": added}))
-    whole = await _response(Answer(first.predictions, said, first.unknown_words), loaded)
-    yield format_sse_event(event="done", data_str=whole.model_dump_json(exclude_none=True))
+    whole = await _content(Answer(first.predictions, said, first.unknown_words), loaded)
+    yield format_sse_event(event="done", data_str=whole.decode())

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Generic, Literal, TypeVar, cast
 
 from app.core.errors import Conflict, Invalid, ServiceError
+from app.core.metrics import Metrics
 from app.inference.batcher import Batcher
 from app.inference.knowing import Knowing, Taught
 from app.registry.reference import parse
@@ -76,9 +77,16 @@ class ModelHost:
     """
 
     def __init__(
-        self, registry: Registry, taught: Taught, queue_size: int, deadline: float, reload_seconds: float
+        self,
+        registry: Registry,
+        taught: Taught,
+        queue_size: int,
+        deadline: float,
+        reload_seconds: float,
+        metrics: Metrics | None = None,
     ) -> None:
         self.registry, self.deadline, self.reload_seconds = registry, deadline, reload_seconds
+        self.queue_size, self.metrics = queue_size, metrics or Metrics()
         self.problems: dict[str, str] = {}
         self._knowing = Knowing(taught)
         self._active: dict[str, int] = {}
@@ -88,9 +96,12 @@ class ModelHost:
         self._stop = threading.Event()
         # At an equal share of a busy core, loading would hold up answers by several times what they take.
         self._loader = ThreadPoolExecutor(1, "model-loader", initializer=lower_thread_priority)
-        self._text: Batcher[Loaded[NextWord], Query, Answer] = Batcher("text", _predict, queue_size)
-        self._images: Batcher[Loaded[Sampler], Draw, Drawn] = Batcher("images", _draw, queue_size, most=1)
-        self._numbers: Batcher[Loaded[Density], int, Draws] = Batcher("numbers", _draw_numbers, queue_size, most=1)
+        meters = [self.metrics.meter(name) for name in ("text", "images", "numbers")]
+        self._text: Batcher[Loaded[NextWord], Query, Answer] = Batcher("text", _predict, queue_size, 32, meters[0])
+        self._images: Batcher[Loaded[Sampler], Draw, Drawn] = Batcher("images", _draw, queue_size, 1, meters[1])
+        self._numbers: Batcher[Loaded[Density], int, Draws] = Batcher(
+            "numbers", _draw_numbers, queue_size, 1, meters[2]
+        )
         self._follower = threading.Thread(target=self._follow, name="model-reload", daemon=True)
 
     def start(self) -> None:
@@ -136,9 +147,10 @@ class ModelHost:
         return cast(Loaded[Sampler], await self._get(reference, "image"))
 
     def in_memory(self, name: str, version: int | None) -> Loaded[Sampler] | None:
-        """What `sampler` would give at once, of the active version for None; None where it would have to look further."""
-        loaded = self._loaded.get((name, version or self._active.get(name, 0)))
-        return cast(Loaded[Sampler], loaded) if loaded and isinstance(loaded.predictor, Sampler) else None
+        """What `sampler` gives at once, of the active version for None; None where it would have to look further."""
+        number = self._active.get(name) if version is None else version
+        loaded = self._loaded.get((name, number)) if number is not None else None
+        return loaded if loaded is not None and isinstance(loaded.predictor, Sampler) else None
 
     async def draw(self, loaded: Loaded[Sampler], draw: Draw) -> Drawn:
         return await self._images.submit(loaded, draw, self.deadline)
@@ -150,6 +162,10 @@ class ModelHost:
 
     async def numbers(self, loaded: Loaded[Density], seed: int) -> Draws:
         return await self._numbers.submit(loaded, seed, self.deadline)
+
+    def answering(self) -> dict[str, int]:
+        """The versions that answer when none is named, of the models that were asked for."""
+        return dict(self._active)
 
     def ready(self) -> dict[str, str]:
         """The starters and what each says: 'ready', or why not."""
@@ -183,6 +199,7 @@ class ModelHost:
             try:
                 loaded = self.load(name, wanted)
             except ArtifactError as error:
+                self.metrics.failed_loads.labels(name).inc()
                 self.registry.version(name, wanted)  # deleted while it was read: there is no such version
                 raise Conflict(
                     f"{name}@{wanted} is damaged ({error}); activate another version with PUT /models/{name}/active",
@@ -232,6 +249,7 @@ class ModelHost:
         try:
             self.load(name, version)
         except ArtifactError as error:
+            self.metrics.failed_loads.labels(name).inc()
             raise Invalid(
                 f"{name}@{version} does not load: {error}. The version that answered goes on; delete the damaged one "
                 f"with DELETE /models/{name}/versions/{version}",
@@ -239,6 +257,8 @@ class ModelHost:
             ) from error
 
     def _answer_from(self, name: str, version: int) -> None:
+        if self._active.get(name, version) != version:
+            self.metrics.swaps.labels(name).inc()
         self._active[name] = version
         self.problems.pop(name, None)
 
@@ -279,6 +299,7 @@ class ModelHost:
                     try:
                         self.load(name, version)
                     except ArtifactError as error:
+                        self.metrics.failed_loads.labels(name).inc()
                         self.problems[name] = f"{name}@{version} does not load: {error}"
                         log.error("%s", self.problems[name])
                         continue

@@ -114,7 +114,7 @@ async def import_version(
         body = to_jsonable_python(card | {"duplicate": done.duplicate, "reason": done.reason})
         return Stored(201, body, {"Location": f"/models/{done.name}/versions/{done.version}"})
 
-    async with receive(request, transfer.folder, transfer.max_bytes, max_files=1) as upload:
+    async with receive(request, transfer.folder, transfer.max_bytes, 1, transfer.disk) as upload:
         stored = await answers.once(
             key, "POST /models/import", upload.digest, lambda: run_in_threadpool(publish, upload)
         )

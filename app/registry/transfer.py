@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args
 from uuid import uuid4
 
+from app.core.disk import Disk
 from app.core.errors import Busy, Conflict, Invalid, NotFound, ServiceError, TooLarge, UnsupportedMedia, volume_errors
 from app.core.uploads import Upload
 from app.registry.policy import Policy
@@ -27,8 +28,9 @@ REFUSALS: dict[Refusal, type[ServiceError]] = {
 class Transfer:
     """`max_bytes` bounds a file that is sent, `max_unpacked_bytes` what is in it."""
 
-    def __init__(self, registry: Registry, max_bytes: int, max_unpacked_bytes: int) -> None:
+    def __init__(self, registry: Registry, max_bytes: int, max_unpacked_bytes: int, disk: Disk | None = None) -> None:
         self.registry, self.max_bytes, self.max_unpacked_bytes = registry, max_bytes, max_unpacked_bytes
+        self.disk = disk or Disk(registry.volume.folder)
         self._one = threading.Lock()
 
     @property
@@ -97,6 +99,7 @@ class Transfer:
         `folder` is made for the unpacked files, and the caller's to remove. Raises Invalid, TooLarge,
         UnsupportedMedia, Conflict (the name holds the other kind of model), Busy, VolumeFull.
         """
+        self.disk.require()
         policies: tuple[Policy, ...] = get_args(Policy)
         policy = next((known for known in policies if known == activate), None)
         if policy is None:

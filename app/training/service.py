@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from app.core import tables
 from app.core.db import Database
+from app.core.disk import Disk
 from app.core.errors import Busy, Conflict, Invalid, InvalidFields, NotFound, NotReady, field_errors
 from app.core.idempotency import Answers, Stored
 from app.core.tables import Event, Job, now
@@ -22,13 +23,14 @@ from app.registry.policy import Policy
 from app.registry.reference import parse
 from app.registry.service import Registry
 from app.training.evaluations import is_evaluation
-from app.training.states import ENDED, end, find, move, tell
+from app.training.states import ENDED, LIVE, end, find, move, tell
 from ml import files
 from ml.data import learned
 from ml.families.catalog import FAMILIES, IMPLEMENTATIONS, key_for, learns_from
 from ml.families.spec import BaseConflict, FamilySpec
 from ml.run import Budget, RunDir, RunSpec
 
+STATUSES = ("queued", "paused", *LIVE, *ENDED)
 WORKER_LOST_AFTER = timedelta(seconds=15)
 ORDER = (Job.priority.desc(), Job.number)  # of the queue
 
@@ -65,14 +67,30 @@ class Once:
         self.answers.keep(session, self.key, self.route, self.digest, answer)
 
 
+@dataclass(frozen=True)
+class Overview:
+    """How the jobs stand, for whoever watches: how many have each status, and those under way."""
+
+    counts: dict[str, int]
+    live: Sequence[Job]
+    worker_is_up: bool
+
+
 class Jobs:
     """The queue and the history of trainings, in the database."""
 
     def __init__(
-        self, database: Database, datasets: Datasets, registry: Registry, max_queued: int, data_dir: Path
+        self,
+        database: Database,
+        datasets: Datasets,
+        registry: Registry,
+        max_queued: int,
+        data_dir: Path,
+        disk: Disk | None = None,
     ) -> None:
         self.database, self.datasets, self.registry, self.max_queued = database, datasets, registry, max_queued
         self.data_dir, self.runs = data_dir, data_dir / "runs"
+        self.disk = disk or Disk(data_dir)
 
     # -- asked for ---------------------------------------------------------------------------------------------------
 
@@ -171,7 +189,9 @@ class Jobs:
         return stored
 
     def add(self, session: Session, job: Job) -> None:
-        """Queue a checked job, in the caller's transaction. Raises Busy, or Invalid when its data is gone by now."""
+        """Queue a checked job, in the caller's transaction. Raises Busy, VolumeFull, or Invalid when its data is gone
+        by now."""
+        self.disk.require()
         try:
             self.datasets.check_exists(session, job.dataset)
         except NotFound as error:
@@ -328,5 +348,15 @@ class Jobs:
 
     def worker_is_up(self) -> bool:
         with self.database.read() as session:
-            seen = session.scalar(select(func.max(tables.Worker.seen_at)))
+            return self._worker_is_up(session)
+
+    def _worker_is_up(self, session: Session) -> bool:
+        seen = session.scalar(select(func.max(tables.Worker.seen_at)))
         return seen is not None and now() - seen < WORKER_LOST_AFTER
+
+    def overview(self) -> Overview:
+        with self.database.read() as session:
+            counts = session.execute(select(Job.status, func.count()).group_by(Job.status))
+            live = session.scalars(select(Job).where(Job.status.in_(LIVE)).order_by(Job.number)).all()
+            known = dict.fromkeys(STATUSES, 0) | dict(counts.all())
+            return Overview(known, live, self._worker_is_up(session))

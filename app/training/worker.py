@@ -69,10 +69,18 @@ class Worker:
         self._active: list[Active] = []
         self._beaten = 0.0
         self._recovered = False
+        self._low = False
 
     def stop_on_signals(self) -> None:
+        told = False
+
         def stop(_number: int, _frame: FrameType | None) -> None:
-            self.stopping.set()
+            # When a parent with threads is killed, the kernel tells its death once for each of them. The second signal
+            # finds the first inside `set`, which holds a lock that nobody else would ever release.
+            nonlocal told
+            if not told:
+                told = True
+                self.stopping.set()
 
         signal.signal(signal.SIGTERM, stop)
         signal.signal(signal.SIGINT, stop)
@@ -109,9 +117,18 @@ class Worker:
         self._recover()
         for active in list(self._active):
             self._follow(active)
-        if claim and len(self._active) < self.at_once and (job := self.attempts.claim()) is not None:
+        claim = claim and len(self._active) < self.at_once and self._has_room()
+        if claim and (job := self.attempts.claim()) is not None:
             self._start(job)
         time.sleep(POLL_SECONDS)
+
+    def _has_room(self) -> bool:
+        """Whether a job may begin: what waits can wait until somebody has made room."""
+        low = self.jobs.disk.is_low()
+        if low != self._low:
+            self._low = low
+            log.warning("waiting jobs begin again" if not low else "the volume has little room: waiting jobs wait on")
+        return not low
 
     def _enforce(self) -> None:
         """Pass on this worker's own stop, and end what was asked to end long ago. No database is needed for either."""
@@ -133,7 +150,7 @@ class Worker:
                 continue
             self._take_in(job_id, self._run_dir(job_id))
             self.attempts.lost(job_id, "the worker was killed, or lost its database")
-            log.info("%s was left unfinished: %s", job_id, self.attempts.status(job_id))
+            log.info("%s was left unfinished: %s", job_id, self.attempts.status(job_id), extra={"job_id": job_id})
         self._tidy()
         self._recovered = True
 
@@ -143,7 +160,7 @@ class Worker:
         return RunDir(self.jobs.runs / job_id)
 
     def _start(self, job: Job) -> None:
-        log.info("%s: attempt %d, %s on %s", job.id, job.attempt, job.family, job.dataset)
+        log.info("%s: attempt %d, %s on %s", job.id, job.attempt, job.family, job.dataset, extra={"job_id": job.id})
         run_dir = self._run_dir(job.id)
         if run_dir.artifact.exists():  # it was killed between its last word and ours
             self._publish(job, run_dir)
@@ -211,7 +228,7 @@ class Worker:
             shutil.rmtree(run_dir.prepared, ignore_errors=True)
             shutil.rmtree(run_dir.checkpoints, ignore_errors=True)
             run_dir.learned_file.unlink(missing_ok=True)
-        log.info("%s: %s", job.id, self.attempts.status(job.id))
+        log.info("%s: %s", job.id, self.attempts.status(job.id), extra={"job_id": job.id})
         self._tidy()
 
     def _publish(self, job: Job, run_dir: RunDir) -> None:

@@ -13,13 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 Row = npt.NDArray[np.float32]  # (V,)
-Rows = npt.NDArray[np.float32]  # (N, V)
+Rows = Sequence[Row]  # one for each beam
 Mask = npt.NDArray[np.bool_]  # (V,)
 Said = list[int]
 Decoding = Generator[list[Said], Rows, Said]
 
 LEAST = np.float32(1e-45)  # a word that may be said is never impossible, however unlikely
 MOST_MARKS = 3  # in a row, between two words
+SPARE = 16  # words that are looked at beside those wanted, in case that some may not be said
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Rules:
 
     def count(self, said: Said) -> int:
         """How many of the ids are words."""
-        return int(self.words[said].sum())
+        return len(said) if self.marks is None else int(self.words[said].sum())
 
 
 @dataclass(frozen=True)
@@ -75,15 +76,23 @@ class Sampling:
         return cut
 
 
-def one_by_one(count: int, rules: Rules, sampling: Sampling, chance: np.random.Generator) -> Decoding:
-    """`count` words, each chosen once those before it are; fewer when nothing may be said."""
+def known(said: Said) -> Decoding:
+    """Nothing is left to be chosen."""
+    yield from ()
+    return said
+
+
+def one_by_one(count: int, rules: Rules, sampling: Sampling, chance: np.random.Generator | None) -> Decoding:
+    """`count` words, each chosen once those before it are; fewer when nothing may be said. `chance` None: the likeliest
+    each time."""
     said: Said = []
     while rules.count(said) < count:
         rows = yield [said]
         may = rules.after(said)
         if not may.any():
             break
-        said = [*said, sampling.choose(_weights(rows[0], may), chance)]
+        row = rows[0]
+        said = [*said, _best(row, may) if chance is None else sampling.choose(_weights(row, may), chance)]
     return said
 
 
@@ -99,7 +108,7 @@ def beam_search(count: int, rules: Rules, beams: int) -> Decoding:
         grown: list[tuple[Said, float]] = []
         for (said, score), row in zip(alive, rows, strict=True):
             may = rules.after(said)
-            best = _likeliest(_weights(row, may), min(beams, int(may.sum())))
+            best = likeliest(row, may, beams)
             grown += [([*said, i], score + math.log(max(row[i], LEAST))) for i in best.tolist()]
             if not len(best):
                 ended.append((said, score))
@@ -137,11 +146,35 @@ def _weights(row: Row, may: Mask) -> Row:
     return np.where(may, np.maximum(row, LEAST), np.float32(0))
 
 
-def _likeliest(weights: Row, count: int) -> npt.NDArray[np.int64]:
-    if not count:
-        return np.empty(0, np.int64)
-    top = np.argpartition(-weights, count - 1)[:count]
-    return top[np.argsort(-weights[top], kind="stable")]
+def _best(row: Row, may: Mask) -> int:
+    best = int(row.argmax())
+    return best if may[best] and row[best] > 0 else int(_weights(row, may).argmax())
+
+
+def likeliest(row: Row, may: Mask | None, count: int) -> npt.NDArray[np.int64]:
+    """Ids of the `count` likeliest that may be said (None: all), the likeliest first; fewer where fewer may.
+
+    None of the vocabulary is sorted but those: it is read twice.
+    """
+    found = _largest(row, count + SPARE)
+    if may is not None:
+        found = found[may[found]]
+    if may is not None and len(found) < count:
+        allowed = np.flatnonzero(may)
+        found = allowed[_largest(row[allowed], count)]
+    return found[np.argsort(-row[found], kind="stable")[:count]]
+
+
+def _largest(row: Row, count: int) -> npt.NDArray[np.int64]:
+    """Places of at least the `count` largest numbers, in their order; all where there are no more."""
+    size = len(row)
+    if size <= count:
+        return np.arange(size)
+    columns = math.isqrt(size * count)
+    maxima, depth = row, size // columns
+    if columns >= 2 * count:  # the largest are no smaller than the `count`-th of the columns' maxima
+        maxima = row[: depth * columns].reshape(depth, columns).max(0)
+    return np.flatnonzero(row >= np.partition(maxima, len(maxima) - count)[len(maxima) - count])
 
 
 def _mean(found: tuple[Said, float]) -> float:

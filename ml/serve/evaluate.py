@@ -173,7 +173,7 @@ def _carried(model: NextWord, ids: Integers, stretches: Sequence[tuple[int, int]
     """Step by step, all stretches at once."""
     heard = np.array(model.own(ids.tolist()))
     first, end = np.array(stretches, dtype=np.int64).T
-    begun = [model.read(np.array([model.context(heard[max(0, at - model.most) : at].tolist())])) for at in first]
+    begun = [model.read(np.array([model.context(heard[max(0, at - 2 * model.most) : at].tolist())])) for at in first]
     rows = np.concatenate([row for row, _ in begun])
     hidden = [np.concatenate(states, 1) for states in zip(*(after for _, after in begun), strict=True)]
     for step in range(int((end - first).max())):
@@ -189,7 +189,7 @@ def _reread(model: NextWord, ids: Integers, stretches: Sequence[tuple[int, int]]
     places = np.concatenate([np.arange(*stretch) for stretch in stretches])
     for at in range(0, len(places), STREAMS):
         some = places[at : at + STREAMS]
-        contexts = [_in_line(ids[max(0, i - model.most) : i].tolist()) for i in some]
+        contexts = [_in_line(ids[max(0, i - 2 * model.most) : i].tolist()) for i in some]
         yield some, model.probabilities([model.own(context) for context in contexts])
 
 

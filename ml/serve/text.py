@@ -17,14 +17,17 @@ from ml.data.text import Vocabulary
 from ml.mixture import NGRAM, PARTS, SOURCES, WINDOW, Blend, Mixture, Part
 from ml.ngram import NGram
 from ml.serve import decode, orthography
-from ml.serve.decode import Decoding, Rules, Said, Sampling
+from ml.serve.decode import Decoding, Mask, Rules, Said, Sampling
+from ml.serve.heard import Hearing
 from ml.serve.learned import Learned
+from ml.serve.network import Network
 from ml.serve.orthography import PLAIN, Manner
 from ml.serve.prefix import PrefixIndex
-from ml.serve.session import open_session
+from ml.serve.state_cache import StateCache
 
 Probabilities = npt.NDArray[np.float32]  # (V,)
 TAIL = 4_000  # characters of a text that are looked at; more never fit into a model's context
+_NONE = np.empty(0, dtype=np.int64)
 AT_ONCE = 32  # texts in one forward pass: beams make many, and each takes a few rows as wide as the vocabulary
 
 
@@ -92,7 +95,7 @@ class _Work:
     query: Query
     earlier: list[int]  # the caller's words from before the text
     before: list[int]  # the text before the half-typed word, or everything
-    whole: list[int]  # everything, the half-typed word taken as complete
+    whole: list[int] | None  # everything, the half-typed word taken as complete; None where enough words complete it
     partial: tuple[str, int] | None
     fitting: npt.NDArray[np.int64]  # ids that the half-typed word may become
     allowed: npt.NDArray[np.bool_]  # (V,)
@@ -100,13 +103,17 @@ class _Work:
     manner: Manner  # in which a next word is written
     unknown: list[str]
     found: list[Suggestion] = field(default_factory=list)
+    best: list[int] = field(default_factory=list)  # the id of the first that was found
     said: list[int] = field(default_factory=list)
 
 
 class NextWord:
-    """The predictor of one version. Raises ArtifactError when the folder does not hold a sound one."""
+    """The predictor of one version. Raises ArtifactError when the folder does not hold a sound one.
 
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
+    `states` is where it remembers what it read, beside other versions.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, states: StateCache | None = None) -> None:
         if manifest.modality != "text":
             raise ArtifactError(f"a {manifest.family} model draws pictures and predicts no words")
         try:
@@ -115,11 +122,11 @@ class NextWord:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactError(f"the vocabulary cannot be read: {error}") from error
         self.manifest = manifest
-        self._by_line = bool(manifest.config.get("by_line"))
-        self._session = open_session(folder / "next_word.onnx")
-        # The hidden state to start from: h and c, (layers, 1, H). The first versions have none to give.
-        self._hidden = {name: np.zeros(shape, np.float32) for name, shape in self._hidden_shapes().items()}
+        self._by_line, self._windows = (bool(manifest.config.get(name)) for name in ("by_line", "windows"))
+        remembered = None if self._windows else states or StateCache()
+        self._network = Network(folder / "next_word.onnx", self.start, remembered)
         self.mixture = self._load_mixture(folder)
+        self._no_row: Probabilities = np.zeros(len(self.vocabulary), np.float32)
         self._sources = folder / SOURCES
         vocabulary = self.vocabulary
         self._index = PrefixIndex(vocabulary.words, np.flatnonzero(vocabulary.is_suggestion))
@@ -127,6 +134,7 @@ class NextWord:
         self._marks = np.array([orthography.is_mark(word) for word in vocabulary.words])
         if vocabulary.eos is not None:
             self._marks[vocabulary.eos] = True  # between sentences; it is not written
+        self._hearing = Hearing(vocabulary)
         self._learned: Learned | None = None
 
     @classmethod
@@ -141,6 +149,7 @@ class NextWord:
         made = copy(self)
         learned = made._learned = Learned(phrases, self.vocabulary)
         made.vocabulary, words = learned.vocabulary, learned.vocabulary.words
+        made._hearing = Hearing(learned.vocabulary)
         made._index = self._index.joined([words[i] for i in learned.new_words], learned.new_words)
         new_marks = [orthography.is_mark(word) for word in words[learned.known :]]
         made._marks = np.concatenate([self._marks, np.array(new_marks, dtype=np.bool_)])
@@ -151,38 +160,34 @@ class NextWord:
 
         An empty context starts a sentence.
         """
-        rows = [self.context(context) for context in contexts]
-        lengths = np.array([len(row) for row in rows], dtype=np.int64)
-        ids = np.full((len(rows), int(lengths.max())), self.start, dtype=np.int64)
-        for row, at in zip(rows, ids, strict=True):
-            at[: len(row)] = row  # padded on the right, which an LSTM read up to `lengths` never sees
-        hidden = {name: np.repeat(zeros, len(rows), 1) for name, zeros in self._hidden.items()}
-        return _softmax(self._session.run(["logits"], {"ids": ids, "lengths": lengths, **hidden})[0])
+        return self._network.probabilities([self.context(context) for context in contexts])
 
     def context(self, ids: Sequence[int]) -> list[int]:
-        """What the LSTM reads of the ids before a word: the last `most`, or all of them behind the start.
+        """What the LSTM reads of the ids before a word: at least the last `most`, or all of them behind the start.
 
-        One that learned line by line reads the last line.
+        Where it begins depends on the ids there and not on how many follow, so that it stays as a text grows and what
+        was read before can be gone on from. One that learned line by line reads the last line; one that learned
+        windows reads `most`.
         """
         eos = self.vocabulary.eos
         if self._by_line and eos is not None and eos in ids:
             ids = ids[len(ids) - list(reversed(ids)).index(eos) :]
-        return [*([self.start] if len(ids) < self.most else []), *ids][-self.most :]
+        more = 0 if self._windows else self.most // 2
+        first = len(ids) - self.most
+        if first < more or first < 0:
+            return [self.start, *ids]
+        return [*ids[min(range(first, first - more - 1, -1), key=lambda at: _rank(ids[at], eos)) :]]
 
     @property
     def carries(self) -> bool:
         """Whether the LSTM gives its hidden state and may carry it from line to line, so that `read` is of use."""
-        return bool(self._hidden) and not self._by_line
+        return self._network.carries and not self._by_line
 
     def read(
         self, ids: npt.NDArray[np.integer], hidden: Sequence[Probabilities] | None = None
     ) -> tuple[Probabilities, list[Probabilities]]:
         """Read ids (B, T) on behind `hidden`, or as the first: what may follow (B, V), and h and c, (layers, B, H)."""
-        before = hidden or [np.repeat(zeros, len(ids), 1) for zeros in self._hidden.values()]
-        lengths = np.full(len(ids), ids.shape[1], dtype=np.int64)
-        asked = {"ids": ids.astype(np.int64), "lengths": lengths, **dict(zip(self._hidden, before, strict=True))}
-        logits, *after = self._session.run(["logits", *(f"{name}_out" for name in self._hidden)], asked)
-        return _softmax(logits), after
+        return self._network.read(ids, hidden)
 
     def answer(self, queries: Sequence[Query]) -> list[Answer]:
         """Answer queries together: one forward pass for all that wait, one more for each further word."""
@@ -190,8 +195,9 @@ class NextWord:
             return []
         work = [self._read(query) for query in queries]
         first = self._blends(work, [w.before for w in work])
-        short = [i for i, w in enumerate(work) if w.partial and len(w.fitting) < w.query.top_k]
-        rest = dict(zip(short, self._blends([work[i] for i in short], [work[i].whole for i in short]), strict=True))
+        short = [(i, w, w.whole) for i, w in enumerate(work) if w.partial and w.whole is not None]
+        rests = self._blends([w for _, w, _ in short], [whole for _, _, whole in short]) if short else []
+        rest = {i: blend for (i, _, _), blend in zip(short, rests, strict=True)}
         for i, w in enumerate(work):
             self._suggest(w, first[i], rest.get(i, first[i]))
         self._continue(work, first)
@@ -200,10 +206,6 @@ class NextWord:
     def sources(self, why: Why, most: int = 3) -> list[tuple[int, str]]:
         """Lines of the training text that hold the suggestion's run of words, with their numbers in the data set."""
         return sources.find(self._sources, why.words, why.first, most) if self._sources.exists() else []
-
-    def _hidden_shapes(self) -> dict[str, tuple[int, int, int]]:
-        shapes = {wanted.name: wanted.shape for wanted in self._session.get_inputs()}
-        return {name: (shapes[name][0], 1, shapes[name][2]) for name in ("h", "c") if name in shapes}
 
     def _load_mixture(self, folder: Path) -> Mixture | None:
         """What answers beside the LSTM; None for the lecture's model and for the first versions."""
@@ -217,11 +219,13 @@ class NextWord:
             raise ArtifactError(f"the n-gram cannot be used: {error}") from error
 
     def _blends(self, work: Sequence[_Work], texts: Sequence[list[int]]) -> list[Blend]:
-        """What may follow each text: one forward pass of the LSTM, the other parts one by one."""
-        if not work:
-            return []
-        rows = self.probabilities([self.own(ids) for ids in texts])
-        return [self._blend(w, row, ids) for w, row, ids in zip(work, rows, texts, strict=True)]
+        """What may follow each text: the LSTM reads all of them together, the other parts speak one by one."""
+        read = [ids for w, ids in zip(work, texts, strict=True) if "lstm" in w.query.parts]
+        rows = iter(self._network.rows([self.context(self.own(ids)) for ids in read]))
+        return [
+            self._blend(w, next(rows) if "lstm" in w.query.parts else self._no_row, ids)
+            for w, ids in zip(work, texts, strict=True)
+        ]
 
     def _blend(self, work: _Work, row: Probabilities, ids: list[int]) -> Blend:
         return self.blend(row, self._history(work, ids), work.query.parts)
@@ -250,16 +254,6 @@ class NextWord:
         end = [] if self.vocabulary.eos is None else [self.vocabulary.eos]
         return [*end, *work.earlier, *(end if work.earlier else []), *ids][-WINDOW:]
 
-    def _ids(self, said: str) -> list[int]:
-        """A text as ids, with <eos> between its lines, as the training part has it."""
-        eos = self.vocabulary.eos
-        if eos is None:
-            return self.vocabulary.encode(text.tokenize(said))
-        ids: list[int] = []
-        for line in said.split("\n"):
-            ids += [*([eos] if ids and ids[-1] != eos else []), *self.vocabulary.encode(text.tokenize(line))]
-        return ids
-
     def _read(self, query: Query) -> _Work:
         cut = max(0, len(query.text) - TAIL)
         tail = query.text[cut:]
@@ -267,29 +261,34 @@ class NextWord:
         if partial is not None and query.complete_partial is not True:
             known = text.key(partial[0]) in self.vocabulary.ids
             partial = None if query.complete_partial is False or known else partial
-        whole = self._ids(tail)
         manner = orthography.manner(tail) if self._case else PLAIN
-        allowed = self.vocabulary.is_suggestion.copy()
-        allowed[[i for i, _ in self._known(query.blocklist)]] = False
-        if self._learned is not None and "learned" not in query.parts:
-            allowed[self._learned.known :] = False
-        following = allowed.copy()
+        allowed = self._may_be_said(query)
+        following = allowed.copy() if query.reject else allowed
         for i, word in self._known(query.reject):
             shown = self.vocabulary.shown[i]
             forms = {shown, manner.word(shown), *([self._completed(partial[0], i)] if partial else [])}
             following[i] &= text.composed(word) not in forms
-        fitting = np.empty(0, dtype=np.int64)
+        fitting = _NONE
         if partial is not None:
             fitting = self._index.starting_with(partial[0])
             fitting = fitting[following[fitting]]
             partial = (partial[0], partial[1] + cut) if len(fitting) else None
         typed = query.text[cut : partial[1]] if partial else tail
-        before = self._ids(typed) if partial else whole
-        tokens = text.tokenize(typed)[-self.most :]
-        unknown = [t for t in tokens if text.is_word(t) and text.key(t) not in self.vocabulary.ids]
-        earlier = self._ids(query.context[-TAIL:])
-        unknown = list(dict.fromkeys(unknown))
+        before, earlier = self._hearing.ids(typed), self._hearing.ids(query.context[-TAIL:])
+        whole = before if partial is None else self._hearing.ids(tail) if len(fitting) < query.top_k else None
+        unknown = self._hearing.unknown(typed, self.most)
         return _Work(query, earlier, before, whole, partial, fitting, allowed, following, manner, unknown)
+
+    def _may_be_said(self, query: Query) -> Mask:
+        """(V,), not to be written to."""
+        allowed = self.vocabulary.is_suggestion
+        hidden = self._learned is not None and "learned" not in query.parts
+        if query.blocklist or hidden:
+            allowed = allowed.copy()
+            allowed[[i for i, _ in self._known(query.blocklist)]] = False
+            if self._learned is not None and hidden:
+                allowed[self._learned.known :] = False
+        return allowed
 
     def _known(self, words: Sequence[str]) -> list[tuple[int, str]]:
         """Those of the words that the vocabulary has, with their ids."""
@@ -304,17 +303,18 @@ class NextWord:
         if work.partial is not None:
             fitting = first.row[work.fitting]
             share = fitting / max(float(fitting.sum()), 1e-30)
-            order = np.argsort(-share, kind="stable")[: query.top_k]
-            for i in order:
+            for i in decode.likeliest(share, None, query.top_k).tolist():
                 word = int(work.fitting[i])
+                work.best = work.best or [word]
                 form, why = self._completed(work.partial[0], word), self._why(work, first, work.before, word)
                 work.found.append(Suggestion(form, float(share[i]), "completion", work.partial[1], why))
-        masked = np.where(work.next, rest.row, -1.0)
-        wanted = min(query.top_k - len(work.found), int(work.next.sum()))
+        wanted = query.top_k - len(work.found)
         if wanted > 0:
-            top = np.argpartition(-masked, wanted - 1)[:wanted]
-            for i in top[np.argsort(-masked[top], kind="stable")]:
-                form, why = work.manner.word(self.vocabulary.shown[i]), self._why(work, rest, work.whole, int(i))
+            ids = work.before if work.whole is None else work.whole
+            likeliest = decode.likeliest(rest.row, work.next, wanted).tolist()
+            work.best = work.best or likeliest[:1]
+            for i in likeliest:
+                form, why = work.manner.word(self.vocabulary.shown[i]), self._why(work, rest, ids, i)
                 work.found.append(Suggestion(form, float(rest.row[i]), "next", len(query.text), why))
 
     def _why(self, work: _Work, blend: Blend, ids: list[int], word: int) -> Why | None:
@@ -337,19 +337,22 @@ class NextWord:
 
         def probabilities(asked: list[tuple[int, Said]]) -> decode.Rows:
             if not asked[0][1]:  # the first step of all
-                return np.stack([first[i].row for i, _ in asked])
+                return [first[i].row for i, _ in asked]
             rows: list[Probabilities] = []
             for at in range(0, len(asked), AT_ONCE):
                 some = asked[at : at + AT_ONCE]
                 blends = self._blends([work[i] for i, _ in some], [work[i].before + said for i, said in some])
                 rows += [blend.row for blend in blends]
-            return np.stack(rows)
+            return rows
 
-        for w, said in zip(work, decode.together([self._decoding(w) for w in work], probabilities), strict=True):
+        decodings: list[Decoding] = [self._decoding(w) for w in work]
+        for w, said in zip(work, decode.together(decodings, probabilities), strict=True):
             w.said = said
 
     def _decoding(self, work: _Work) -> Decoding:
         query, first = work.query, work.next
+        if query.words == query.beams == 1 and query.temperature <= 0 and not (query.punctuation and query.goes_on):
+            return decode.known(work.best)
         marks = None
         if query.punctuation:
             marks = self._marks.copy()
@@ -363,7 +366,8 @@ class NextWord:
         if query.beams > 1:
             return decode.beam_search(query.words, rules, query.beams)
         sampling = Sampling(query.temperature, query.sample_top_k, query.top_p)
-        return decode.one_by_one(query.words, rules, sampling, np.random.default_rng(query.seed))
+        chance = np.random.default_rng(query.seed) if query.temperature > 0 else None
+        return decode.one_by_one(query.words, rules, sampling, chance)
 
     def _written(self, work: _Work) -> str:
         """What was said, as a person would go on."""
@@ -376,7 +380,6 @@ class NextWord:
         return said if work.query.goes_on else said.lstrip()
 
 
-def _softmax(logits: Probabilities) -> Probabilities:
-    exp = np.exp(logits - logits.max(1, keepdims=True))
-    out: Probabilities = exp / exp.sum(1, keepdims=True)
-    return out
+def _rank(word: int, eos: int | None) -> int:
+    """Which of some places in a text a context begins at: the lowest. A line's start, or as if by chance."""
+    return -1 if word == eos else word * 0x9E3779B1 & 0xFFFFFFFF

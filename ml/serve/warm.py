@@ -1,19 +1,27 @@
 """A version's predictor, loaded and tried: whoever gets one can answer at once."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from ml.artifact import ArtifactError, Manifest
 from ml.data.store import Modality
 from ml.serve.density import Density
 from ml.serve.images import Sampler
+from ml.serve.state_cache import StateCache
 from ml.serve.text import NextWord, Query
 
 
-def open_warm(folder: Path, manifest: Manifest) -> NextWord | Sampler | Density:
-    """Load a verified version and answer once. Raises ArtifactError when it does not load or does not answer."""
-    kinds: dict[Modality, type[NextWord] | type[Sampler] | type[Density]]
-    kinds = {"text": NextWord, "image": Sampler, "number": Density}
-    predictor = kinds[manifest.modality](folder, manifest)
+def open_warm(folder: Path, manifest: Manifest, states: StateCache | None = None) -> NextWord | Sampler | Density:
+    """Load a verified version and answer once. Raises ArtifactError when it does not load or does not answer.
+
+    `states` is where text models remember what they read.
+    """
+    kinds: dict[Modality, Callable[[], NextWord | Sampler | Density]] = {
+        "text": lambda: NextWord(folder, manifest, states),
+        "image": lambda: Sampler(folder, manifest),
+        "number": lambda: Density(folder, manifest),
+    }
+    predictor = kinds[manifest.modality]()
     try:
         if isinstance(predictor, NextWord):
             predictor.answer([Query("")])

@@ -29,6 +29,22 @@ def test_a_new_database_has_the_tables_as_declared(tmp_path: Path) -> None:
     database.close()
 
 
+def test_a_database_of_the_newest_revision_is_not_migrated_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'new.db'}")
+    database.migrate(tmp_path / "lock")
+    upgrades = []
+    monkeypatch.setattr("alembic.command.upgrade", lambda config, revision: upgrades.append(revision))
+    database.migrate(tmp_path / "lock")
+    assert upgrades == []
+    with database.engine.begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
+    database.migrate(tmp_path / "lock")
+    assert upgrades == ["head"]
+    database.close()
+
+
 @pytest.mark.parametrize("released", RELEASED, ids=lambda path: path.stem)
 def test_a_released_database_upgrades_and_keeps_what_it_holds(tmp_path: Path, released: Path) -> None:
     folder = tmp_path / "data"

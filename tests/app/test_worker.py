@@ -1,5 +1,6 @@
 """The worker, with runs that end as the test says instead of training."""
 
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -491,3 +492,27 @@ def test_old_runs_are_removed(services: Services, lecture_version: Path) -> None
     kept = {folder.name for folder in (services.data_dir / "runs").iterdir()}
     assert kept == {*ids[2:], waiting, "job_unknown"}
     assert len(services.jobs.events(ids[0])[1]) > 3
+
+
+def test_a_second_signal_in_the_middle_of_the_first_is_no_deadlock(services: Services) -> None:
+    class Slow(threading.Event):
+        """Is interrupted where it holds its lock."""
+
+        sets = 0
+
+        def set(self) -> None:
+            self.sets += 1
+            assert self.sets == 1, "the second signal would wait for this one's lock"
+            signal.raise_signal(signal.SIGTERM)
+            super().set()
+
+    worker, _ = make(services, lambda run: ScriptedRun(run, 0))
+    worker.stopping = Slow()
+    usual = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        worker.stop_on_signals()
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+    assert worker.stopping.is_set()

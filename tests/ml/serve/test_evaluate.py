@@ -46,7 +46,7 @@ def by_hand(model: NextWord, ids: Sequence[int], parts: Sequence[Part]) -> list[
 def test_each_token_is_as_likely_as_when_it_is_asked_for(model: NextWord, parts: Sequence[Part]) -> None:
     said = "I love the dog.\nI love the king!"  # with its line's end as many ids as the network's context holds
     reading = read(model, lines(said), keep=True)
-    ids = model._ids(said)
+    ids = model._hearing.ids(said)
     assert reading.ids.tolist() == ids
     assert len(ids) <= model.most
     found = evaluate(model, reading, parts)
@@ -161,7 +161,7 @@ def test_nothing_known_is_said(model: NextWord, said: str) -> None:
 def test_blank_lines_and_windows_line_ends_are_nothing(model: NextWord) -> None:
     plain = read(model, lines("I love the dog\nYou hate the king\n"))
     odd = read(model, lines("\n\nI love the dog\r\n\r\n \nYou hate the king\r\n\r\n"))
-    assert plain.ids.tolist() == odd.ids.tolist() == model._ids("I love the dog\nYou hate the king\n")
+    assert plain.ids.tolist() == odd.ids.tolist() == model._hearing.ids("I love the dog\nYou hate the king\n")
 
 
 # -- networks that give no hidden state, or were trained on windows ----------------------------------------------------

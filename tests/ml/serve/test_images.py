@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from ml.artifact import ArtifactError
+from ml.data.images import grid, to_image
 from ml.latents import Seed, parse
 from ml.serve.images import Sampler, encode, encode_png, enlarge, from_pixels, to_pixels
 from tests.conditional import LABELS, write_conditional
@@ -171,6 +172,26 @@ def test_a_png_decodes_to_the_same_pixels_with_its_notes(height: int, width: int
     assert (picture.format, picture.mode, picture.size) == ("PNG", mode, (width, height))
     np.testing.assert_array_equal(np.asarray(picture).reshape(pixels.shape), pixels)
     assert picture.text == notes  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("scale", [1, 2, 3, 4, 8])
+@pytest.mark.parametrize("format", ["png", "webp"])
+def test_an_enlarged_picture_is_lossless_too(format: Any, scale: int, channels: int) -> None:
+    pixels = noise(7, 5, channels)
+    picture = opened(encode(pixels, format, {}, scale)).convert("RGB")
+    np.testing.assert_array_equal(
+        np.asarray(picture), np.broadcast_to(enlarge(pixels, scale), (7 * scale, 5 * scale, 3))
+    )
+
+
+def test_a_png_of_drawn_pictures_is_about_as_small_as_pillows(sampler: Sampler) -> None:
+    sheet = grid(np.stack([to_pixels(sampler.draw(seed)) for seed in range(16)]), 4)
+    for pixels in (sheet, sheet.repeat(3, 2) // np.array([1, 2, 3], np.uint8)):
+        for scale in (1, 2):
+            out = io.BytesIO()
+            to_image(enlarge(pixels, scale)).save(out, "png")
+            assert len(encode_png(pixels, {}, scale)) < 1.3 * len(out.getvalue())
 
 
 def test_a_png_of_a_smooth_picture_is_small() -> None:

@@ -136,4 +136,4 @@ def test_why(plain: NextWord, lecturer: NextWord) -> None:
 
 
 def test_a_companion_shares_the_network(plain: NextWord, tmp_path: Path) -> None:
-    assert plain.knowing(PHRASES)._session is plain._session
+    assert plain.knowing(PHRASES)._network is plain._network

@@ -92,9 +92,8 @@ def test_empty_text_is_the_start_of_a_sentence(predictor: NextWord, lecturer: Ne
         assert words(answer) == words(ask(model, " \n\t ", parts=["lstm"]))
 
 
-def test_only_the_models_context_counts(predictor: NextWord) -> None:
-    most = predictor.most
-    recent = ["the", "queen", "I", "like"] * (most // 4)
+def test_only_the_models_context_counts_and_half_as_much_again(predictor: NextWord) -> None:
+    recent = ["the", "queen", "I", "like"] * (predictor.most * 3 // 8 + 1)
     written = [" ".join(["God", "said", *recent]) + " ", " ".join(recent) + " "]
     far = predictor.answer([Query(each, parts=["lstm"]) for each in written])
     assert [found.word for found in far[0].predictions] == [found.word for found in far[1].predictions]

@@ -1,0 +1,161 @@
+"""Cold start: from starting the process to its first answer.
+
+    first start   on an empty data folder: the database is made, the starter models are copied in
+    restart       on the same folder
+    make run      as a user starts it, on an installed tree, until /health/ready says so; wall time
+    imports       seconds of CPU and the largest modules of `import app.main` (-X importtime), which must not load torch
+
+CPU time is that of the process that answers, all threads; the first answer is one of POST /predict-next-word, whose
+model has to be in memory. Files are in the page cache: what is measured is the service, not the disk. Bounds: 1.5 s of
+CPU to the first answer (median of the restarts, and of the first starts); ready within 3 s after `make run`.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+from benchmarks.service import ROOT, machine
+
+CPU_SECONDS = 1.5
+READY_SECONDS = 3.0
+GIVEN_UP = 60.0
+QUESTION = ("POST", "/predict-next-word", '{"text": "in the beginning"}')
+READY = ("GET", "/health/ready", None)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: the median of `values`, seconds, must be `bound` or less; None: only reported."""
+
+    name: str
+    bound: float | None
+    values: list[float]
+    note: str = ""
+
+    @property
+    def value(self) -> float:
+        return statistics.median(self.values)
+
+    @property
+    def passed(self) -> bool:
+        return self.bound is None or self.value <= self.bound
+
+    def __str__(self) -> str:
+        verdict = "    " if self.bound is None else "PASS" if self.passed else "FAIL"
+        bound = "" if self.bound is None else f"{self.bound:g}"
+        spread = f"{min(self.values):.2f} to {max(self.values):.2f}"
+        return f"{verdict} {self.name:44}{self.value:8.2f} {spread:>16} {bound:>6}  {self.note}".rstrip()
+
+
+def start(data_dir: Path, command: list[str], question: tuple[str, str, str | None]) -> tuple[float, float]:
+    """(CPU of the process, wall) in seconds until the question is answered with 200; then it is stopped."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    environment = os.environ | {"INKLING_DATA_DIR": str(data_dir), "INKLING_PORT": str(port)}
+    begin = time.monotonic()
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, process_group=0
+    )
+    try:
+        while not _answers(port, question):
+            if process.poll() is not None or time.monotonic() - begin > GIVEN_UP:
+                sys.exit(f"{' '.join(command)} does not answer")
+            time.sleep(0.005)
+        return time.clock_gettime((~process.pid << 3) | 2), time.monotonic() - begin
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait(60)
+
+
+def _answers(port: int, question: tuple[str, str, str | None]) -> bool:
+    method, path, body = question
+    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request(method, path, body, {"Content-Type": "application/json"})
+        return connection.getresponse().status == 200
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def imported() -> tuple[float, Counter[str]]:
+    """CPU seconds of `import app.main`, and the milliseconds of each package in it."""
+    code = "import app.main, sys, time; print(time.process_time(), 'torch' in sys.modules)"
+    command = [sys.executable, "-X", "importtime", "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    seconds, with_torch = done.stdout.split()
+    if with_torch == "True":
+        sys.exit("importing app.main imports torch")
+    packages: Counter[str] = Counter()
+    for own, name in re.findall(r"import time:\s+(\d+) \|\s+\d+ \|\s+([\w.]+)", done.stderr):
+        packages[name.partition(".")[0]] += int(own) // 1000
+    return float(seconds), packages
+
+
+def measure(rounds: int, only: list[str]) -> Iterator[Row]:
+    """Row by row; `make run` comes last, because a tree that is not installed ends it with an error."""
+    serve = [sys.executable, "-m", "app", "serve"]
+    if "imports" in only:
+        imports = [imported() for _ in range(rounds)]
+        largest = ", ".join(f"{name} {ms}" for name, ms in min(imports, key=lambda each: each[0])[1].most_common(8))
+        yield Row("import app.main: CPU", None, [seconds for seconds, _ in imports], f"ms: {largest}")
+    folders = [Path(tempfile.mkdtemp(prefix="inkling-startup-")) for _ in range(rounds)]
+    try:
+        if "serve" in only:
+            first = [start(folder / "data", serve, QUESTION) for folder in folders]
+            again = [start(folder / "data", serve, QUESTION) for folder in folders]
+            for name, taken in (("first start", first), ("restart", again)):
+                yield Row(f"{name}: CPU to the first answer", CPU_SECONDS, [cpu for cpu, _ in taken])
+                yield Row(f"{name}: wall to the first answer", None, [wall for _, wall in taken])
+        if "make" in only:
+            if subprocess.run(["make", "-q", ".venv/.installed"], cwd=ROOT).returncode:
+                sys.exit("the tree is not installed: make install")
+            start(folders[0] / "data", ["make", "-s", "run"], READY)  # what it takes from the disk
+            ready = [start(folder / "data", ["make", "-s", "run"], READY)[1] for folder in folders]
+            yield Row("make run: wall until ready", READY_SECONDS, ready)
+    finally:
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.startup", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parts = ["serve", "make", "imports"]
+    parser.add_argument("--quick", action="store_true", help="one start of each kind, to see that it works")
+    parser.add_argument("--only", nargs="+", choices=parts, default=parts)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path, default=ROOT / "build" / "startup.json")
+    arguments = parser.parse_args()
+    rounds = 1 if arguments.quick else arguments.rounds
+    print(f"{machine()}; {rounds} starts each\n     {'seconds':44}{'median':>8} {'spread':>16} {'most':>6}", flush=True)
+    rows = []
+    for row in measure(rounds, arguments.only):
+        print(row, flush=True)
+        rows.append(row)
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    said = [asdict(row) | {"median": row.value, "passed": row.passed} for row in rows]
+    arguments.json.write_text(json.dumps({"machine": machine(), "quick": arguments.quick, "rows": said}, indent=1))
+    sys.exit(0 if all(row.passed for row in rows) else 1)
+
+
+if __name__ == "__main__":
+    main()

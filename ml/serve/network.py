@@ -1,0 +1,165 @@
+"""The exported LSTM of a text model: contexts of ids in, rows of probabilities out. Knows no words.
+
+Contexts that are asked together are read together, whatever their lengths; what was read before is not read again.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ml.serve.session import open_session
+from ml.serve.state_cache import StateCache
+
+Row = npt.NDArray[np.float32]  # (V,)
+Rows = npt.NDArray[np.float32]  # (B, V)
+State = npt.NDArray[np.float32]  # (layers, B, H): h or c
+Hidden = tuple[State, ...]  # h and c; empty for the first versions, whose graph takes none
+
+LOOK_BACK = 4  # ids by which a context may be longer than the one that its state is taken from
+_numbers = count()
+
+
+@dataclass
+class _Reading:
+    """A context that is being read: where in it, and the state there."""
+
+    key: bytes
+    ids: Sequence[int]
+    at: int
+    hidden: Hidden
+
+
+class Network:
+    """`start` is the id before a text. Without `states` nothing is remembered. Raises ArtifactError when the file does
+    not load."""
+
+    def __init__(self, path: Path, start: int, states: StateCache | None) -> None:
+        self.start, self._states = start, states
+        self._number = next(_numbers)  # tells its entries from those of other versions
+        self._session = open_session(path)
+        shapes = {wanted.name: wanted.shape for wanted in self._session.get_inputs()}
+        self._names = [name for name in ("h", "c") if name in shapes]
+        self._zeros: Hidden = tuple(np.zeros((shapes[name][0], 1, shapes[name][2]), np.float32) for name in self._names)
+        self._begun = None if states is None else self._try_start()
+
+    @property
+    def carries(self) -> bool:
+        """Whether it gives its hidden state and goes on from one."""
+        return bool(self._zeros)
+
+    def probabilities(self, contexts: Sequence[Sequence[int]]) -> Rows:
+        """What may follow each context: (N, V), each row summing to 1. Nothing is remembered."""
+        lengths = np.array([len(context) for context in contexts], dtype=np.int64)
+        ids = np.full((len(contexts), int(lengths.max())), self.start, dtype=np.int64)
+        for context, at in zip(contexts, ids, strict=True):
+            at[: len(context)] = context  # padded on the right, which an LSTM read up to `lengths` never sees
+        hidden = (np.repeat(zeros, len(contexts), 1) for zeros in self._zeros)
+        asked = {"ids": ids, "lengths": lengths, **dict(zip(self._names, hidden, strict=True))}
+        return _softmax(self._session.run(["logits"], asked)[0])
+
+    def read(self, ids: npt.NDArray[np.integer], hidden: Sequence[State] | None = None) -> tuple[Rows, list[State]]:
+        """Read ids (B, T) on behind `hidden`, or as the first: what may follow (B, V), and h and c, (layers, B, H)."""
+        before = hidden or [np.repeat(zeros, len(ids), 1) for zeros in self._zeros]
+        logits, *after = self._run(ids.astype(np.int64), before, len(ids))
+        return _softmax(logits), after
+
+    def rows(self, contexts: Sequence[Sequence[int]]) -> list[Row]:
+        """What may follow each context, one row (V,) each, not to be written to.
+
+        What is remembered of a context, or of one that it begins with, is used; it makes no difference but of rounding.
+        """
+        if self._begun is None or self._states is None:
+            return list(self.probabilities(contexts))
+        keys = [np.array(context, dtype=np.int32).tobytes() for context in contexts]
+        found: dict[bytes, Row] = {}
+        to_read: dict[bytes, _Reading] = {}
+        for key, context in zip(keys, contexts, strict=True):
+            if key in found or key in to_read:
+                continue
+            kept = self._states.rows.get((self._number, key))
+            if kept is not None:
+                found[key] = kept[0]
+            else:
+                to_read[key] = self._reading(key, context, self._states)
+        if to_read:
+            for reading, row, hidden in self._work_out(list(to_read.values())):
+                found[reading.key] = row
+                self._states.rows.keep((self._number, reading.key), (row,))
+                self._states.states.keep((self._number, reading.key), hidden)
+        return [found[key] for key in keys]
+
+    def _try_start(self) -> Hidden | None:
+        """The state behind `start` alone; None where the graph does not let a context be read in pieces."""
+        if not self._zeros:
+            return None
+        ids = np.full((2, 1), self.start, dtype=np.int64)
+        try:
+            logits, *after = self._run(ids, [np.repeat(zeros, 2, 1) for zeros in self._zeros], 1)
+        except Exception:  # ONNX Runtime's exceptions share no base of their own
+            return None
+        return tuple(state[:, :1].copy() for state in after) if len(logits) == 1 else None
+
+    def _reading(self, key: bytes, ids: Sequence[int], states: StateCache) -> _Reading:
+        for less in range(1, min(LOOK_BACK, len(ids) - 1) + 1):
+            kept = states.states.get((self._number, key[: -4 * less]))
+            if kept is not None:
+                return _Reading(key, ids, len(ids) - less, kept)
+        if self._begun is not None and len(ids) > 1 and ids[0] == self.start:
+            return _Reading(key, ids, 1, self._begun)
+        return _Reading(key, ids, 0, self._zeros)
+
+    def _work_out(self, readings: list[_Reading]) -> Iterator[tuple[_Reading, Row, Hidden]]:
+        """Read all to their ends, the last id of all at once: the wide output layer is worked out then, and only then.
+
+        Up to there they are read in stretches in which none ends: no id is read that is not there. Gives each with its
+        row and the state behind it.
+        """
+        readings.sort(key=lambda reading: reading.at - len(reading.ids))  # what has most left comes first
+        left = [len(reading.ids) - reading.at for reading in readings]
+        hidden = [np.concatenate(states, 1) for states in zip(*(r.hidden for r in readings), strict=True)]
+        ahead, live = 0, len(readings)  # how far all that are live have been read
+        last = left[-1] if left[0] == left[-1] else 1  # ids that all read together, at the end
+        while left[0] - ahead > last:
+            while left[live - 1] - ahead <= last:
+                live -= 1
+            step = left[live - 1] - last - ahead
+            ids = np.array([r.ids[r.at + ahead : r.at + ahead + step] for r in readings[:live]], dtype=np.int64)
+            _, *after = self._run(ids, [np.ascontiguousarray(state[:, :live]) for state in hidden], 0)
+            for state, new in zip(hidden, after, strict=True):
+                state[:, :live] = new
+            ahead += step
+        ids = np.array([r.ids[-last:] for r in readings], dtype=np.int64)
+        logits, *hidden = self._run(ids, hidden, len(readings))
+        sums = _exponentials(logits)
+        for i, reading in enumerate(readings):
+            row: Row = logits[i] / sums[i]  # of its own: a view would keep those of all the others, too
+            row.flags.writeable = False
+            yield reading, row, tuple(state[:, i : i + 1].copy() for state in hidden)
+
+    def _run(self, ids: npt.NDArray[np.int64], hidden: Sequence[State], heard: int) -> list[npt.NDArray[np.float32]]:
+        """Logits of the first `heard` rows (heard, V), then h and c of all."""
+        lengths = np.full(heard, ids.shape[1], dtype=np.int64)
+        asked = {"ids": ids, "lengths": lengths, **dict(zip(self._names, hidden, strict=True))}
+        out: list[npt.NDArray[np.float32]] = self._session.run(
+            ["logits", *(f"{name}_out" for name in self._names)], asked
+        )
+        return out
+
+
+def _softmax(logits: Rows) -> Rows:
+    """In place."""
+    sums = _exponentials(logits)
+    logits /= sums
+    return logits
+
+
+def _exponentials(logits: Rows) -> Rows:
+    """In place; returns their sums (B, 1)."""
+    logits -= logits.max(1, keepdims=True)
+    np.exp(logits, out=logits)
+    sums: Rows = logits.sum(1, keepdims=True)
+    return sums

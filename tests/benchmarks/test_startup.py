@@ -1,0 +1,36 @@
+"""benchmarks.startup: what is imported, and how it judges."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import startup
+from benchmarks.startup import Row
+
+
+def test_the_app_imports_no_torch_and_no_alembic() -> None:
+    seconds, packages = startup.imported()  # ends with a word where torch is imported
+    assert 0 < seconds < 20
+    assert packages["fastapi"] > 0
+    assert not {"torch", "onnx", "alembic", "mako", "scipy", "matplotlib"} & packages.keys()
+
+
+def test_a_row_is_judged_by_its_median() -> None:
+    assert Row("a", 1.5, [1.0, 1.4, 9.0]).passed
+    assert not Row("a", 1.5, [1.0, 1.6, 9.0]).passed
+    assert Row("a", None, [99.0]).passed
+
+
+@pytest.mark.parametrize(("seconds", "code"), [(1.0, 0), (2.0, 1)])
+def test_a_missed_bound_ends_it_with_an_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, seconds: float, code: int
+) -> None:
+    monkeypatch.setattr(startup, "start", lambda folder, command, question: (seconds, 9.0))
+    into = tmp_path / "startup.json"
+    monkeypatch.setattr("sys.argv", ["startup", "--rounds", "2", "--only", "serve", "--json", str(into)])
+    with pytest.raises(SystemExit) as ended:
+        startup.main()
+    assert ended.value.code == code
+    rows = json.loads(into.read_text())["rows"]
+    assert [row["median"] for row in rows] == [seconds, 9.0] * 2
