@@ -4,8 +4,9 @@ Must not know: what the state means.
 """
 
 import json
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -14,11 +15,60 @@ from safetensors.torch import save_file
 from ml import files
 
 
+class Copied(NamedTuple):
+    """A tree as it was at one moment, whatever becomes of its tensors."""
+
+    header: str
+    tensors: dict[str, torch.Tensor]
+
+
+def copied(tree: Any) -> Copied:
+    """Copy nested dicts and lists of tensors and JSON values into the CPU's memory."""
+    tensors: dict[str, torch.Tensor] = {}
+    return Copied(json.dumps(_pack(tree, tensors)), tensors)
+
+
 def save(path: Path, tree: Any) -> None:
     """Write nested dicts and lists of tensors and JSON values, atomically."""
-    tensors: dict[str, torch.Tensor] = {}
-    header = json.dumps(_pack(tree, tensors))
+    write(path, copied(tree))
+
+
+def write(path: Path, copy: Copied) -> None:
+    """Write what was copied, atomically."""
+    header, tensors = copy
     files.write_with(path, lambda temporary: save_file(tensors, temporary, metadata={"tree": header}))
+
+
+class Writer:
+    """Writes one file at a time on a thread, so that training goes on meanwhile. Use it from one thread alone."""
+
+    def __init__(self) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+        self._under_way: tuple[Path, Future[None]] | None = None
+
+    def start(self, path: Path, tree: Any) -> None:
+        """Copy `tree` now and write it to `path` from now on. What was under way must have been taken by `written`."""
+        assert self._under_way is None
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(1, "checkpoint")
+        self._under_way = path, self._pool.submit(write, path, copied(tree))
+
+    def written(self, wait: bool) -> Path | None:
+        """What has been written since the last call, if anything; raises what the writing raised.
+
+        Without `wait`, what is still under way is left to a later call.
+        """
+        if self._under_way is None or not (wait or self._under_way[1].done()):
+            return None
+        (path, future), self._under_way = self._under_way, None
+        future.result()
+        return path
+
+    def close(self) -> None:
+        """End the thread, once it has nothing more to write."""
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
 
 
 def load(path: Path) -> Any:

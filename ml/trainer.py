@@ -6,6 +6,7 @@ Events go to the run's log (`RunDir.emit`); a stop is a file (cancel) or a flag 
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from safetensors import SafetensorError
 from ml import artifact, checkpoint, files, health, warm_start
 from ml.artifact import Manifest, ScoreEntry
 from ml.data import learned, store
+from ml.families.arithmetic import choose_products
 from ml.families.base import Family, Preview, RanAway, Split, State, TrainingError
 from ml.families.catalog import learns_from
 from ml.families.spec import BaseConflict
@@ -24,7 +26,7 @@ from ml.run import Budget, RunDir, RunSpec
 
 PROGRESS_SECONDS = 0.5
 KEPT_CHECKPOINTS = 2
-TRAINING_PER_EVALUATION = 12  # seconds each, at least, in a run that ends by the clock
+TRAINING_PER_EVALUATION = 20  # seconds each, at least, in a run that ends by the clock
 BEST = "best.safetensors"
 GOOD = "good.safetensors"  # the last state in which nothing was wrong
 
@@ -71,8 +73,9 @@ class Trainer:
     ) -> None:
         self.run, self.spec, self.family, self.now = run, spec, family, now
         self.device = pick_device()
+        choose_products()
         self.interrupted = False  # set by a signal handler
-        self.clock = Clock()
+        self.clock, self.writer = Clock(), checkpoint.Writer()
         self.finishing = 1.0  # seconds that the last evaluation and export will take: a guess until one was seen
         self.evaluated, self.evaluation = 0.0, 0.0  # when the last evaluation ended, and how long it took
         self.info = store.read_info(source)
@@ -99,15 +102,20 @@ class Trainer:
 
     def fit(self) -> Manifest:
         """Raises TrainingError, Cancelled or Interrupted; anything else is a bug."""
-        self._save()
-        if self.state.step == 0:
-            self._keep_good()
-        self.run.emit("status", status="running", **self._position())
-        if self.family.spec.evaluates_at_start and self.state.step == 0:
-            self._evaluate()
-        self._loop()
-        self._save()
-        return self._publish()
+        try:
+            self._save()
+            if self.state.step == 0:
+                self._keep_good()
+            self.run.emit("status", status="running", **self._position())
+            if self.family.spec.evaluates_at_start and self.state.step == 0:
+                self._evaluate()
+            self._loop()
+            self._save()
+            return self._publish()
+        finally:
+            self.writer.close()
+            with suppress(Exception):  # what ends the run is told, and not that its last checkpoint failed too
+                self._saved(wait=True)
 
     # -- data and state ----------------------------------------------------------------------------------------------
 
@@ -130,19 +138,26 @@ class Trainer:
         self.family.start_from(self.state, self.data, base)
         self.run.emit("message", text=f"Starting from {warm_start.name(self.spec)}.")
 
-    def _save(self) -> None:
-        """Write a checkpoint. Raises RanAway, and keeps the older ones, when a weight is no number."""
+    def _save(self, wait: bool = True) -> None:
+        """Write a checkpoint; without `wait`, beside the training. Raises RanAway when a weight is no number."""
         health.losses(self.state)
         health.check_weights(self.state)
-        folder = self.run.checkpoints
-        folder.mkdir(exist_ok=True)
-        path = folder / f"step-{self.state.step:012d}.safetensors"
-        checkpoint.save(path, {"state": self.state.tree(), "clock": asdict(self.clock)})
-        paths = sorted(folder.glob("step-*.safetensors"))
+        self._saved(wait=True)  # the one before
+        self.run.checkpoints.mkdir(exist_ok=True)
+        path = self.run.checkpoints / f"step-{self.state.step:012d}.safetensors"
+        self.writer.start(path, {"state": self.state.tree(), "clock": asdict(self.clock)})
+        self._saved(wait)
+
+    def _saved(self, wait: bool) -> None:
+        """Tell of a checkpoint that has been written, and remove those that it makes needless."""
+        path = self.writer.written(wait)
+        if path is None:
+            return
+        paths = sorted(path.parent.glob("step-*.safetensors"))
         after = paths.index(path) + 1  # from there on is what a rescue has gone back behind
         for other in paths[: max(0, after - KEPT_CHECKPOINTS)] + paths[after:]:
             other.unlink()
-        self.run.emit("checkpoint", step=self.state.step)
+        self.run.emit("checkpoint", step=int(path.stem.removeprefix("step-")))
 
     def _resume(self) -> bool:
         """Go on from the newest checkpoint that can be read, if any; a damaged one is said and passed over."""
@@ -199,8 +214,9 @@ class Trainer:
             if state.progress >= 1 or now - told >= PROGRESS_SECONDS:
                 told = now
                 self.run.emit("progress", **self._position(), **health.losses(self.state))
+            self._saved(wait=False)
             if now - saved >= self.spec.checkpoint_seconds:
-                self._save()
+                self._save(wait=False)
                 saved = time.monotonic()
 
     def _go_back(self, trouble: RanAway) -> None:

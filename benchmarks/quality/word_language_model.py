@@ -29,12 +29,12 @@ Hidden = tuple[Tensor, Tensor]
 class WordLanguageModel(nn.Module):
     """ids (B, T) -> logits (B, T, V), with the hidden state carried on."""
 
-    def __init__(self, n_words: int) -> None:
+    def __init__(self, n_words: int, embedding: int = SIZE, hidden: int = SIZE, layers: int = LAYERS) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(n_words, SIZE)
-        self.lstm = nn.LSTM(SIZE, SIZE, LAYERS, dropout=DROPOUT, batch_first=True)
+        self.embedding = nn.Embedding(n_words, embedding)
+        self.lstm = nn.LSTM(embedding, hidden, layers, dropout=DROPOUT if layers > 1 else 0.0, batch_first=True)
         self.drop = nn.Dropout(DROPOUT)
-        self.output = nn.Linear(SIZE, n_words)
+        self.output = nn.Linear(hidden, n_words)
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
         nn.init.uniform_(self.output.weight, -0.1, 0.1)
         nn.init.zeros_(self.output.bias)
@@ -72,16 +72,9 @@ def train(train_ids: Ids, validation_ids: Ids, n_words: int, seconds: float, see
     kept = copy.deepcopy(model.state_dict())
     while watch() < seconds:
         hidden: Hidden | None = None
-        for x, y in _batches(train_ids, STREAMS, LENGTH):
+        for x, y in batches(train_ids, STREAMS, LENGTH):
             model.train()
-            logits, hidden = model(x, None if hidden is None else (hidden[0].detach(), hidden[1].detach()))
-            model.zero_grad()
-            F.cross_entropy(logits.flatten(0, 1), y.flatten()).backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(model.parameters(), CLIP)
-            with torch.no_grad():
-                for weight in model.parameters():
-                    assert weight.grad is not None
-                    weight.add_(weight.grad, alpha=-rate)
+            hidden = update(model, x, y, hidden, rate)
             if watch() >= next_look:
                 next_look += seconds / LOOKS
                 used = watch()
@@ -102,7 +95,21 @@ def train(train_ids: Ids, validation_ids: Ids, n_words: int, seconds: float, see
     return trained
 
 
-def _batches(ids: Ids, streams: int, length: int) -> Iterator[tuple[Tensor, Tensor]]:
+def update(model: WordLanguageModel, x: Tensor, y: Tensor, hidden: Hidden | None, rate: float) -> Hidden:
+    """Learn from x and y (B, T); the hidden state behind them, for the next."""
+    logits, hidden = model(x, None if hidden is None else (hidden[0].detach(), hidden[1].detach()))
+    model.zero_grad()
+    F.cross_entropy(logits.flatten(0, 1), y.flatten()).backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+    with torch.no_grad():
+        for weight in model.parameters():
+            assert weight.grad is not None
+            weight.add_(weight.grad, alpha=-rate)
+    return hidden
+
+
+def batches(ids: Ids, streams: int, length: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """One pass over `ids` as parallel streams: x and y (B, T), y one ahead."""
     columns = (len(ids) - 1) // streams
     x = torch.from_numpy(ids[: columns * streams].astype(np.int64)).view(streams, columns)
     y = torch.from_numpy(ids[1 : columns * streams + 1].astype(np.int64)).view(streams, columns)
@@ -115,7 +122,7 @@ def _loss(model: WordLanguageModel, ids: Ids) -> float:
     """Nats an id of `ids`."""
     model.eval()
     total, count, hidden = 0.0, 0, None
-    for x, y in _batches(ids, min(STREAMS_EVALUATED, len(ids) // 2), LENGTH):
+    for x, y in batches(ids, min(STREAMS_EVALUATED, len(ids) // 2), LENGTH):
         logits, hidden = model(x, hidden)
         total += float(F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="sum"))
         count += y.numel()

@@ -1,5 +1,6 @@
 """Training state to a file and back, without a pickle."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -100,3 +101,28 @@ def test_a_pickle_is_refused(tmp_path: Path) -> None:
     torch.save({"w": torch.ones(1)}, tmp_path / "a.safetensors")
     with pytest.raises(SafetensorError):
         checkpoint.load(tmp_path / "a.safetensors")
+
+
+def test_what_is_written_beside_the_training_is_the_state_of_the_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_go, write = threading.Event(), checkpoint.write
+    monkeypatch.setattr(checkpoint, "write", lambda *arguments: let_go.wait(10) and write(*arguments))
+    writer, weight = checkpoint.Writer(), torch.ones(3)
+    writer.start(tmp_path / "a.safetensors", {"w": weight})
+    weight.zero_()  # training goes on
+    assert writer.written(wait=False) is None
+    let_go.set()
+    assert writer.written(wait=True) == tmp_path / "a.safetensors"
+    assert writer.written(wait=True) is None
+    assert checkpoint.load(tmp_path / "a.safetensors")["w"].tolist() == [1, 1, 1]
+    writer.close()
+
+
+def test_a_write_that_failed_is_raised_when_it_is_asked_for(tmp_path: Path) -> None:
+    writer = checkpoint.Writer()
+    writer.start(tmp_path / "nowhere" / "a.safetensors", {"w": torch.ones(3)})
+    writer.close()
+    with pytest.raises((OSError, SafetensorError)):
+        writer.written(wait=False)
+    assert writer.written(wait=True) is None

@@ -3,6 +3,7 @@
 import errno
 import math
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,8 @@ def test_a_full_disk_is_said_and_the_run_goes_on_when_there_is_room(
     limits = []
 
     def harm(_: Any) -> None:  # from here on a checkpoint has no room, and the event log still has
+        while not (tmp_path / "checkpoints" / f"step-{BEFORE:012d}.safetensors").exists():
+            time.sleep(0.001)  # it is written beside this update
         limit = tiny.limited("RLIMIT_FSIZE", 30_000)
         limit.__enter__()
         limits.append(limit)
@@ -173,7 +176,7 @@ def test_the_volumes_troubles_are_told_apart(
         raise error
 
     run, code, said = harmed(
-        monkeypatch, sources, tmp_path, "lstm", lambda _: monkeypatch.setattr(checkpoint, "save", full)
+        monkeypatch, sources, tmp_path, "lstm", lambda _: monkeypatch.setattr(checkpoint, "write", full)
     )
     assert code == "volume"
     assert said.startswith(words)

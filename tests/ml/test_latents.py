@@ -1,11 +1,12 @@
 """A seed is the same latent vector for years."""
 
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
 import numpy as np
 import pytest
 
-from ml.latents import MAX_SEED, latent, parse, slerp, walk
+from ml.latents import MAX_SEED, Seed, latent, parse, slerp, walk
 
 
 def test_a_seed_is_what_it_always_was() -> None:
@@ -20,6 +21,14 @@ def test_seeds_are_independent_of_what_was_drawn_before() -> None:
     latent(8, 64)
     np.testing.assert_array_equal(latent(7, 64), first)
     assert np.random.get_state()[1].tolist() == before
+
+
+def test_a_thread_draws_what_it_would_alone() -> None:
+    """Each has a stream of its own: what the others seed meanwhile does not matter."""
+    wanted = [np.random.RandomState(seed).standard_normal(33) for seed in range(200)]
+    with ThreadPoolExecutor(4) as threads:
+        drawn = list(threads.map(lambda seed: Seed(seed).z(33), range(200)))
+    np.testing.assert_array_equal(drawn, wanted)
 
 
 def test_every_seed_gives_another_vector() -> None:

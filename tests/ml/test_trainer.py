@@ -206,8 +206,13 @@ def test_an_interruption_leaves_a_checkpoint_of_that_very_update(tmp_path: Path,
 def test_checkpoints_come_by_the_clock_and_the_newest_two_are_kept(tmp_path: Path, source: Path) -> None:
     trainer = lstm(tmp_path / "often", source, budget={"steps": 6}, checkpoint_seconds=1e-9)
     seen: list[list[int]] = []
+
+    def look(trainer: Trainer) -> None:
+        trainer._saved(wait=True)  # it may still be written beside this update
+        seen.append(steps(trainer.run))
+
     for step in range(1, 7):
-        tiny.after_step(trainer, step, lambda trainer: seen.append(steps(trainer.run)))
+        tiny.after_step(trainer, step, look)
     without_export(trainer).fit()
     assert seen == [[0], [0, 1], [1, 2], [2, 3], [3, 4], [4, 5]]
     assert len(steps(trainer.run)) == KEPT_CHECKPOINTS

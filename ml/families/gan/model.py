@@ -19,6 +19,7 @@ from ml.calibration import calibrate
 from ml.data import images, store
 from ml.data.store import Labels, Pictures
 from ml.export import export_onnx
+from ml.families.arithmetic import to_device
 from ml.families.base import Family, Preview, Split, State, TrainingError, Trouble, load_weights, read_weights
 from ml.families.gan import evaluation, watch
 from ml.families.gan.augment import augment
@@ -139,7 +140,8 @@ class GANFamily(Family[GANConfig, ImageData]):
             for group in optimizer.param_groups:
                 group["lr"] = rate
         discriminator.train()
-        real, label = batch[0].to(state.device), None if batch[1] is None else batch[1].to(state.device)
+        real = to_device(batch[0], state.device)
+        label = None if batch[1] is None else to_device(batch[1], state.device)
         with_penalty = config.penalty > 0 and state.step % config.penalty_every == 0
 
         drawn = generator(torch.randn(len(real), config.latent, device=state.device), label)
@@ -159,8 +161,8 @@ class GANFamily(Family[GANConfig, ImageData]):
         discriminator.requires_grad_(True)
 
         with torch.no_grad():
-            for mean, new in zip(state.modules["average"].parameters(), generator.parameters(), strict=True):
-                mean.lerp_(new, 1 - config.ema)
+            means, news = (tuple(module.parameters()) for module in (state.modules["average"], generator))
+            torch._foreach_lerp_(means, news, 1 - config.ema)
         return {"loss_d": loss_d.detach(), "loss_g": loss_g.detach()}
 
     @torch.no_grad()

@@ -89,7 +89,8 @@ class Discriminator(nn.Module):
         for conv in self.blocks:
             x = F.leaky_relu(conv(x), SLOPE)  # (B, Ci, s, s)
         if self.training:
-            spread = x.var(0, correction=0).add(1e-8).sqrt().mean()  # the root of exactly 0 has no slope
+            # Not `var`, which takes ten times as long over the first axis.
+            spread = (x - x.mean(0)).square().mean(0).add(1e-8).sqrt().mean()  # the root of exactly 0 has no slope
             if real:
                 self.deviation.lerp_(spread.detach(), 0.01)
         else:

@@ -18,6 +18,7 @@ from ml import metrics
 from ml.data import corpus, learned, store, text
 from ml.data.text import Vocabulary
 from ml.export import export_onnx
+from ml.families.arithmetic import Dropout, autocast, to_device
 from ml.families.base import Family, Preview, Split, State, TrainingError, load_weights, read_weights
 from ml.families.lstm import answering, sampling
 from ml.families.lstm.config import LSTMConfig
@@ -28,6 +29,7 @@ from ml.mixture import NGRAM, SOURCES, Mixture
 
 Hidden = tuple[Tensor, Tensor]  # (h, c), each (layers, B, H)
 MOST_ONE_HOT_WORDS = 2_000
+LEAST_BFLOAT16 = 256  # hidden size from which on products are what an update's time goes into
 MOST_WINDOWS = 10_000
 MOST_BY_LINE = 2_000_000
 MOST_TOKENS = {"validation": 30_000, "test": 500_000, "train": 500_000}  # looked at by an evaluation
@@ -67,8 +69,8 @@ class WordLSTM(nn.Module):
             self.bias = nn.Parameter(torch.zeros(n_words))
         # What sampled softmax draws its negatives from; `build` sets it from the words' counts.
         self.register_buffer("noise", torch.full((n_words,), 1 / n_words), persistent=False)
-        self.drop = nn.Dropout(config.dropout)
-        self.drop_hidden = nn.Dropout(config.dropout_hidden)
+        self.drop = Dropout(config.dropout)
+        self.drop_hidden = Dropout(config.dropout_hidden)
 
     @property
     def output_weight(self) -> Tensor:  # (V, E)
@@ -103,7 +105,7 @@ class WordLSTM(nn.Module):
         bias = self.bias - (self.noise * negatives).log()  # (V,)
         weight = self.output_weight
         true = (features * weight[targets]).sum(1) + bias[targets]  # (N,)
-        noise = F.linear(features, weight[sampled], bias[sampled])  # (N, K)
+        noise = F.linear(features, weight[sampled], bias[sampled]).float()  # (N, K)
         noise = noise.masked_fill(sampled == targets[:, None], -1e9)  # a target drawn as its own negative
         return (torch.cat([true[:, None], noise], 1).logsumexp(1) - true).mean()
 
@@ -189,7 +191,8 @@ class LSTMFamily(Family[LSTMConfig, TextData]):
         flat = torch.from_numpy(data.counts.astype(np.float32)).clamp_min(1).pow(0.75)
         model.noise = (flat / flat.sum()).to(device)
         make = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
-        optimizer = make(model.parameters(), lr=config.learning_rate or 1e-3, weight_decay=config.weight_decay)
+        rate = config.learning_rate or 1e-3
+        optimizer = make(model.parameters(), lr=rate, weight_decay=config.weight_decay, fused=True)
         return State({"model": model}, {"model": optimizer}, device)
 
     def start_from(self, state: State, data: TextData, base: Path) -> None:
@@ -225,7 +228,7 @@ class LSTMFamily(Family[LSTMConfig, TextData]):
             for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate * hold_then_decay(state.progress, config.hold)
         model.train()
-        x, y = (part.to(state.device) for part in batch)
+        x, y = (to_device(part, state.device) for part in batch)
         if config.word_noise:
             x = model.disturb(x, config.word_noise)
         if config.windows:
@@ -239,9 +242,10 @@ class LSTMFamily(Family[LSTMConfig, TextData]):
                 # Some streams start from nothing: that is how every question is answered.
                 kept = (torch.rand(1, len(x), 1, device=state.device) >= config.forget).float()
                 carried = (state.extra["h"] * kept, state.extra["c"] * kept)
-            features, (h, c) = model.features(x, carried)
-            state.extra = {"h": h.detach(), "c": c.detach()}
-            loss = model.loss(features.flatten(0, 1), y.flatten(), config.negatives or 0)
+            with autocast(state.device, model.lstm.hidden_size >= LEAST_BFLOAT16):
+                features, (h, c) = model.features(x, carried)
+                loss = model.loss(features.flatten(0, 1), y.flatten(), config.negatives or 0)
+            state.extra = {"h": h.detach().float(), "c": c.detach().float()}
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if config.clip:

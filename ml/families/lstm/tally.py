@@ -13,12 +13,14 @@ class Tally:
 
     def __init__(self, vocabulary: Vocabulary, device: torch.device) -> None:
         self.suggested = torch.from_numpy(vocabulary.is_suggestion).to(device)  # (V,)
+        self.others = (~self.suggested).nonzero().squeeze(1)  # few
         self.nll = self.word_nll = 0.0
         self.tokens = self.words = 0
         self.hits = {1: 0, 3: 0, 5: 0}
         self.unk = vocabulary.unk
 
     def add(self, logits: Tensor, targets: Tensor) -> None:
+        true = logits.gather(1, targets[:, None])  # (N, 1)
         nll = F.cross_entropy(logits, targets, reduction="none")  # (N,)
         is_word = self.suggested[targets]
         if self.unk is not None:
@@ -28,9 +30,8 @@ class Tally:
         self.tokens += len(targets)
         self.words += int(is_word.sum())
         # Ranks are among what may be suggested; a target that may not be is never found.
-        scores = logits.masked_fill(~self.suggested, -torch.inf)
-        true = scores.gather(1, targets[:, None])
-        rank = (scores > true).sum(1)  # 0 is first
+        above = (logits > true).sum(1, dtype=torch.int32)  # half the time that sums of 64 bits take
+        rank = above - (logits[:, self.others] > true).sum(1)  # 0 is first
         found = is_word & self.suggested[targets]
         for k in self.hits:
             self.hits[k] += int((found & (rank < k)).sum())

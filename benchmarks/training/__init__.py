@@ -1,0 +1,1 @@
+"""How fast training is, beside the examples that most people start from."""
