@@ -5,9 +5,9 @@
     .venv/bin/python -m benchmarks.training --quick
 
 Everyone runs alone in a process of its own, on one thread, the contestants in turns; a ratio is taken within a round,
-and the table has the median of the rounds and their spread. Rivals: pytorch/examples' word_language_model at its defaults
-(two layers of 200, 20 streams of 35, all words in the softmax), and the DCGAN tutorial's networks (batch 128); both
-also at the product's sizes. About 15 minutes of CPU. Ends with 1 when a bound is missed.
+and the table has the median of the rounds and their spread. Rivals: pytorch/examples' word_language_model at its
+defaults (two layers of 200, 20 streams of 35, all words in the softmax) and the DCGAN tutorial's networks (batch
+128); both also at the product's sizes. About 15 minutes of CPU. Ends with 1 when a bound is missed.
 """
 
 import argparse
