@@ -1,5 +1,7 @@
 """Try, the words: writing with suggestions on the page itself, why, writing on, teaching, and the line to embed."""
 
+import re
+
 import pytest
 from playwright.sync_api import Page, Route, expect
 
@@ -58,6 +60,19 @@ def test_words_stand_there_before_anybody_types(pages: Watched) -> None:
     widths = [float(bar.evaluate("bar => bar.offsetWidth")) for bar in page.locator(".words [part=bar]").all()]
     assert widths == sorted(widths, reverse=True), "bars are as long as the words are likely"
     assert widths[0] > 0
+
+
+def test_a_click_selects_the_example_so_that_typing_replaces_it(pages: Watched) -> None:
+    page = pages.open()
+    page.locator(".words [part=option]").first.wait_for()
+    page.locator("#text").click()
+    page.keyboard.type("In the begi")
+    assert page.locator("#text").input_value() == "In the begi"
+    expect(page.locator(".words .layer [part=ghost]")).to_have_text(re.compile("^nning"))
+    page.locator("#text").press("Home")
+    page.locator("#text").click()
+    page.keyboard.type("x")
+    assert "In the begi" in page.locator("#text").input_value().replace("x", ""), "only the example, and only once"
 
 
 def test_by_keyboard_alone_and_nothing_typed_is_lost(pages: Watched) -> None:

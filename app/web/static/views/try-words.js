@@ -11,6 +11,14 @@ import { teaching, why, writeOn } from "./try-words-more.js";
 const START = "The heavens and the";
 const kept = { text: read() ?? START, model: "next-word" }; // nothing typed is lost when the view is left, or the page
 
+let fresh = kept.text === START;
+
+/** Who clicks into our example to write something else need not remove it first; a second click sets the caret. */
+function selectExample(box) {
+  if (fresh && box.value === START) box.select();
+  fresh = false;
+}
+
 export async function words(root, ctx) {
   const [part, asked] = ctx.parameters; // #/try/words/<model>, from "Teach"
   if (part === "words" && asked) kept.model = asked;
@@ -45,6 +53,7 @@ function desk(ctx) {
     value: kept.text,
     spellcheck: false,
     oninput: () => keep(box.value),
+    onclick: () => selectExample(box),
     autocapitalize: "sentences",
   });
   const widget = h("next-word", { for: "#text", list: "bars", key: state.client.key, model: kept.model });
