@@ -5,9 +5,9 @@
     .venv/bin/python -m benchmarks.quality --resume --write-docs
     .venv/bin/python -m benchmarks.quality --text my.txt
 
-Everything together takes about 7 hours of CPU with three seeds. Each training is kept under build/quality, so that
---resume goes on where an interrupted run stopped. Ends with 1 when a bound is missed that was measured. Recipes are
-tuned with --part validation; the test part is for reporting.
+Everything together takes about 7 hours of CPU with three seeds. The figures of each training are kept in
+benchmarks/quality/results, so that --resume goes on where a run stopped, on another machine too. Ends with 1 when a
+bound is missed that was measured. Recipes are tuned with --part validation; the test part is for reporting.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from benchmarks.quality.contest import Entry, Place, fingerprint, run
 from benchmarks.quality.rows import PICTURE_ROWS, ROWS, TEXT_ROWS, USER_ROWS, Row
 
 ROOT = Path(__file__).resolve().parents[2]
+STORE, RESULTS = ROOT / "build" / "quality", Path(__file__).parent / "results"
 QUICK_TEXT = "shakespeare-12000"  # stands in for every text in a smoke test
 QUICK_MINUTES = 0.02
 
@@ -99,7 +100,7 @@ def main() -> int:
     parser.add_argument("--write-docs", action="store_true", help="fill docs/quality.md with the results there are")
     parser.add_argument("--text", type=Path, help="measure on this text instead: UTF-8, one paragraph a line")
     parser.add_argument("--part", choices=("test", "validation"), default="test", help="what is measured on")
-    parser.add_argument("--folder", type=Path, default=ROOT / "build" / "quality", help="where results are kept")
+    parser.add_argument("--folder", type=Path, default=STORE, help="where all but the figures is kept")
     options = parser.parse_args()
     try:
         rows = chosen(options.only, options.text is not None)
@@ -116,7 +117,8 @@ def main() -> int:
     if options.text is not None:
         content = hashlib.sha256(options.text.read_bytes()).hexdigest()[:8]
         folder = folder / f"text-{options.text.stem}-{content}"
-    place = Place(folder, options.part, options.text)
+    kept = RESULTS if folder == STORE and options.part == "test" else None
+    place = Place(folder, options.part, options.text, kept)
     torch.set_num_threads(1)
     if not options.report:
         measure(rows, place, seeds, options.resume)

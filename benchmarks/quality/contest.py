@@ -5,6 +5,7 @@ part. Must not know: which figures are asked for, or their bounds.
 """
 
 import math
+import subprocess
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -85,13 +86,15 @@ class Place:
     folder: Path
     part: str = "test"
     text: Path | None = None  # a user's own, the task "text"
+    results: Path | None = None  # where the figures are kept, if not in `folder` beside models and pictures
 
     @property
     def data(self) -> Path:
         return self.folder / "data"
 
     def path(self, entry: Entry, seed: int, ending: str) -> Path:
-        return self.folder / self.part / f"{entry.file_name(seed)}.{ending}"
+        folder = self.results if self.results and ending == "json" else self.folder
+        return folder / self.part / f"{entry.file_name(seed)}.{ending}"
 
     def read(self, entry: Entry, seed: int) -> Result | None:
         path = self.path(entry, seed if entry.seeded else 0, "json")
@@ -101,10 +104,21 @@ class Place:
 def run(entry: Entry, seed: int, place: Place) -> Result:
     """Train and measure, and keep the result beside its grid of pictures."""
     result = _run_text(entry, seed, place) if entry.is_text else _run_pictures(entry, seed, place)
+    result.about["commit"] = _commit()
     path = place.path(entry, seed, "json")
     path.parent.mkdir(parents=True, exist_ok=True)
     files.write_json(path, asdict(result))
     return result
+
+
+@cache
+def _commit() -> str | None:
+    """Of the code that was measured; None outside a repository."""
+    try:
+        said = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return said.stdout.strip()
 
 
 @cache

@@ -166,13 +166,14 @@ def sentences(entries: Iterable[Entry], place: Place) -> str:
 
 
 def copy_grids(entries: Iterable[Entry], place: Place, into: Path) -> str:
-    """Copy the grids of seed 0 into `into`, and show them under the contestants' names."""
+    """Copy the grids of seed 0 into `into`, and show them by contestant; those of other machines stay."""
     shown = []
     for entry in entries:
         grid = place.path(entry, 0, "png")
+        path = into / f"quality-{re.sub('[^a-z0-9]+', '-', entry.file_name(0).removesuffix('_seed0'))}.png"
         if grid.exists():
-            path = into / f"quality-{re.sub('[^a-z0-9]+', '-', entry.file_name(0).removesuffix('_seed0'))}.png"
             files.write_bytes(path, grid.read_bytes())
+        if grid.exists() or (path.exists() and place.read(entry, 0) is not None):
             shown.append(f"{entry.task}, {entry.contestant}, {entry.minutes:g} CPU minutes:\n\n{links([path])}")
     return "\n\n".join(shown)
 
