@@ -32,6 +32,8 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/audit.py
+	$(BIN)/python scripts/licences.py
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -n $(TEST_PROCESSES) --dist loadfile
 	$(BIN)/coverage combine --quiet

@@ -76,12 +76,15 @@ def services(settings: Settings | None = None) -> Iterator[Services]:
 @app.command()
 def serve(
     worker: Annotated[bool, typer.Option(help="Run a worker beside the service; without one, jobs wait")] = True,
+    share: Annotated[
+        bool, typer.Option("--share", help="Let others serve the same folder meanwhile; its worker runs apart")
+    ] = False,
     data_dir: DataDir = None,
 ) -> None:
     """Answer over HTTP, with one worker beside it that trains."""
     settings = settings_of(data_dir)
     logs.configure(settings.log_level, settings.log_format)
-    raise typer.Exit(run_service(settings, with_worker=worker))
+    raise typer.Exit(run_service(settings, with_worker=worker and not share, shared=share))
 
 
 @app.command()

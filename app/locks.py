@@ -1,6 +1,9 @@
 """One service and one worker a data folder: file locks, which the kernel lets go however a process ends."""
 
+import fcntl
+import time
 from pathlib import Path
+from typing import IO
 
 from filelock import FileLock, Timeout
 
@@ -19,6 +22,24 @@ def hold(data_dir: Path, what: str, wait: float = WAIT_SECONDS) -> FileLock:
             f"another {what} uses {data_dir}; stop it, or set INKLING_DATA_DIR to another folder"
         ) from None
     return lock
+
+
+def share(data_dir: Path, what: str, wait: float = WAIT_SECONDS) -> IO[bytes]:
+    """Take the lock of `what` together with others that share it, until the file is closed. Raises StartError."""
+    file = (data_dir / f".{what}.lock").open("ab")
+    until = time.monotonic() + wait
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # filelock, which asks for the same one, knows no sharing
+        except BlockingIOError:
+            if time.monotonic() > until:
+                file.close()
+                raise StartError(
+                    f"a {what} that does not share uses {data_dir}; stop it, or start it with --share too"
+                ) from None
+            time.sleep(0.1)
+        else:
+            return file
 
 
 def is_free(data_dir: Path, what: str) -> bool:

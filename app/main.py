@@ -13,15 +13,18 @@ from fastapi.routing import iter_route_contexts
 from sqlalchemy.exc import DBAPIError
 
 from app import __version__
-from app.core import errors, logs, tracing
+from app.core import errors, logs, secure, tracing
 from app.core.config import Settings
 from app.core.db import Database
 from app.core.disk import Disk
+from app.core.document import complete
 from app.core.errors import StartError
 from app.core.idempotency import Answers
+from app.core.limits import limits_of
 from app.core.metrics import Metrics
 from app.core.owner import Owner
 from app.core.security import Cors, Guard, Ring, Rules, describe
+from app.core.shedding import Shedding
 from app.core.shortcut import Shortcut
 from app.core.telemetry import RequestContext, Seen
 from app.datasets.reader import Reader
@@ -117,10 +120,12 @@ def create_app(settings: Settings) -> FastAPI:
     services.registry.install_starters(STARTERS)
     limits = (settings.queue_size, settings.deadline_seconds, settings.reload_seconds)
     metrics = Metrics()
-    host = ModelHost(services.registry, services.learning, *limits, metrics)
+    host = ModelHost(services.registry, services.learning, *limits, metrics, settings.queue_seconds)
     gallery = Gallery(host, services.datasets)
     evaluations = Evaluations(host, services.datasets, services.jobs)
-    health = Health(host, services.jobs, services.keys.ring, services.disk, metrics)
+    # Set when the service is told to stop: it is not ready then, connections and event streams end with their answer.
+    stopping = services.datasets.reader.stopping = threading.Event()
+    health = Health(host, services.jobs, services.keys.ring, services.disk, metrics, stopping)
     tracer = tracing.provider(settings.otlp_endpoint) if settings.otlp_endpoint else None
 
     @asynccontextmanager
@@ -129,7 +134,7 @@ def create_app(settings: Settings) -> FastAPI:
         services.keys.start()
         yield
         await run_in_threadpool(services.keys.close)
-        services.datasets.reader.stopping.set()  # nobody waits for a picture that is still being read
+        stopping.set()  # nobody waits for a picture that is still being read
         await run_in_threadpool(gallery.close)
         await run_in_threadpool(evaluations.close)
         await run_in_threadpool(host.close)
@@ -145,6 +150,7 @@ def create_app(settings: Settings) -> FastAPI:
         responses=errors.PROBLEM_RESPONSES,
         docs_url=None,  # `app.web` serves it without a CDN
         redoc_url=None,
+        redirect_slashes=False,  # a redirect names the Host and scheme that the request claimed; /models/ is a 404
         telemetry=tracing.config(tracer) if tracer is not None else tracing.OFF,
     )
     # What frames the files in the body comes on top: some headers a file, and the boundary.
@@ -158,17 +164,21 @@ def create_app(settings: Settings) -> FastAPI:
         app.add_middleware(Shortcut[PredictRequest], path=inference_router.ROUTE, body=PredictRequest, respond=respond)
     app.add_middleware(FromAlbum, album=gallery.album)
     # The last one is the first to see a request: what the guard refuses has an id, and can be read by allowed pages.
-    app.add_middleware(Guard, ring=ring, rules=rules)
+    exposed, proxied = not settings.is_local, bool(settings.trusted_proxies)
+    app.add_middleware(Guard, ring=ring, rules=rules, limits=limits_of(settings), exposed=exposed, proxied=proxied)
     seen = _seen(settings, metrics)
-    app.add_middleware(RequestContext, max_body_bytes=settings.max_body_bytes, uploads=uploads, seen=seen)
+    most = settings.max_body_bytes
+    app.add_middleware(RequestContext, max_body_bytes=most, uploads=uploads, seen=seen, stopping=stopping)
     app.add_middleware(Cors, ring=ring, expose_headers=EXPOSED)
+    queues = {inference_router.ROUTE: host.queues["text"], picture_router.GENERATE: host.queues["images"]}
+    # Ahead even of the middleware: see there.
+    half = settings.queue_seconds / 2
+    app.state.shedding = Shedding(queues, ring.allows, EXPOSED, seen, secure.EVERY, stopping, half)
     app.state.settings, app.state.answers, app.state.gate = settings, services.answers, Gate()
     app.state.registry, app.state.datasets, app.state.jobs = services.registry, services.datasets, services.jobs
     app.state.host, app.state.gallery, app.state.transfer = host, gallery, services.transfer
     app.state.evaluations, app.state.learning, app.state.keys = evaluations, services.learning, services.keys
-    app.state.health = health
-    # Set when the service is told to stop: event streams end then, and what is read of uploads.
-    app.state.stopping = services.datasets.reader.stopping = threading.Event()
+    app.state.health, app.state.stopping = health, stopping
     errors.install(app)
     for router in (
         inference_router.router,
@@ -188,10 +198,10 @@ def create_app(settings: Settings) -> FastAPI:
     document_of = app.openapi
 
     def openapi() -> dict[str, Any]:
-        """The document, with the schema of problems that every route's answers refer to."""
+        """The document, with the scope that each operation needs, and every status that it answers with."""
         document = document_of()
-        document["components"]["schemas"]["Problem"] = errors.Problem.model_json_schema()
         describe(document, rules)
+        complete(document)
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -12,20 +12,27 @@ import signal
 import socket
 import sys
 import threading
+import time
 from types import FrameType
 
 import uvicorn
 
 from app import __version__
 from app.core.config import Settings
+from app.core.connections import Watch, bounded, room_for
 from app.core.errors import StartError
-from app.locks import hold
+from app.core.shedding import protocol_of
+from app.locks import hold, share
 from app.main import create_app
+from ml.process import give_back_freed_memory
 
 log = logging.getLogger(__name__)
 
+START_SECONDS = 0.5  # whoever asks at once has the cores: the worker's start takes as much as the API's own
 RESTART_SECONDS = 1.0
-GRACE_SECONDS = 10  # for open requests when stopping
+GRACE_SECONDS = 7  # for open requests when stopping
+KEPT_OPEN_SECONDS = 1.0  # for connections that are kept alive: in this time their next answer can say that they end
+LISTEN_FD = 3  # SD_LISTEN_FDS_START
 WORKER_GRACE_SECONDS = 30.0  # for a checkpoint; then the worker is killed
 
 
@@ -44,6 +51,7 @@ class WorkerProcess:
         self._keeper = asyncio.create_task(self.keep())
 
     async def keep(self) -> None:
+        await asyncio.sleep(START_SECONDS)
         while not self._stopping:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, *self._arguments, stdin=asyncio.subprocess.DEVNULL
@@ -83,10 +91,11 @@ class _Server(uvicorn.Server):
         url: str,
         settings: Settings,
         stopping: threading.Event,
+        watch: Watch,
     ) -> None:
         super().__init__(config)
         self._worker, self._with_worker = worker, with_worker
-        self._url, self._settings, self._stopping = url, settings, stopping
+        self._url, self._settings, self._stopping, self._watch = url, settings, stopping, watch
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -104,6 +113,23 @@ class _Server(uvicorn.Server):
             else:
                 print(_greeting(self._url, self._settings), flush=True)
 
+    async def on_tick(self, counter: int) -> bool:
+        if counter % 10 == 0:  # every second
+            self._watch.look(self.server_state.connections, asyncio.get_running_loop().time())
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept nothing new, and let connections end with an answer that says so. Uvicorn alone would close those that
+        are idle at once, in the face of clients that are just sending their next request."""
+        for server in self.servers:
+            server.close()
+        for each in sockets or []:
+            each.close()  # a socket that is shared goes on to listen elsewhere, and what waits in it is not lost
+        until = time.monotonic() + KEPT_OPEN_SECONDS
+        while self.server_state.connections and not self.force_exit and time.monotonic() < until:
+            await asyncio.sleep(0.02)
+        await super().shutdown()
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         first = not self.should_exit
         super().handle_exit(sig, frame)
@@ -112,15 +138,26 @@ class _Server(uvicorn.Server):
             self._stopping.set()
 
 
-def serve(settings: Settings, with_worker: bool = True) -> int:
-    """Serve until SIGTERM or Ctrl-C; returns the exit code. Raises StartError saying what to do."""
-    lock = hold(settings.make_data_dir(), "service")
-    listener = listen(settings.host, settings.port)
+def serve(settings: Settings, with_worker: bool = True, shared: bool = False) -> int:
+    """Serve until SIGTERM or Ctrl-C; returns the exit code. Raises StartError saying what to do.
+
+    `shared`: other processes may serve the same data folder meanwhile, as a restart without a gap needs.
+    """
+    give_back_freed_memory()
+    folder = settings.make_data_dir()
+    let_go = share(folder, "service").close if shared else hold(folder, "service").release
+    listener = inherited() or listen(settings.host, settings.port)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     url = f"http://{host}:{listener.getsockname()[1]}"
     app = create_app(settings)
+    watch = Watch(room_for(settings.max_connections), settings.stall_seconds)
     config = uvicorn.Config(
         app,
+        http=bounded(protocol_of(app.state.shedding), watch),
+        ws="none",
+        # Who says for whom a request comes is believed only where that was said: it is what limits are counted by.
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies,
         access_log=False,
         log_config=None,  # its lines go where ours go, and look like them
         log_level=settings.log_level if settings.log_level != "info" else "warning",
@@ -128,7 +165,7 @@ def serve(settings: Settings, with_worker: bool = True) -> int:
         server_header=False,
     )
     worker = WorkerProcess(settings)
-    server = _Server(config, worker, with_worker, url, settings, app.state.stopping)
+    server = _Server(config, worker, with_worker, url, settings, app.state.stopping, watch)
     for number in (signal.SIGINT, signal.SIGTERM):
         # Uvicorn raises the signal again when it has stopped; the worker still has to end then.
         signal.signal(number, lambda *_: None)
@@ -139,8 +176,23 @@ def serve(settings: Settings, with_worker: bool = True) -> int:
 
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(run())
-    lock.release()
+    let_go()
     return 0 if server.started else 1
+
+
+def inherited() -> socket.socket | None:
+    """The listening socket that whoever started this process passed on by systemd's protocol (sd_listen_fds(3)).
+
+    Who holds it keeps it listening while processes come and go: nothing that waits in it is dropped, which is what a
+    port shared by SO_REUSEPORT cannot promise, since each of its sockets has a queue of its own, lost with it.
+    """
+    if os.environ.get("LISTEN_PID") != str(os.getpid()) or os.environ.get("LISTEN_FDS") != "1":
+        return None
+    for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):  # they are not for the worker
+        os.environ.pop(name, None)
+    passed = socket.socket(fileno=LISTEN_FD)
+    passed.set_inheritable(False)
+    return passed
 
 
 def listen(host: str, port: int) -> socket.socket:

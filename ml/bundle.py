@@ -17,10 +17,12 @@ import os
 import re
 import shutil
 import stat
+import struct
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Generator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
@@ -71,7 +73,7 @@ class BundleError(ArtifactError):
 # -- out ---------------------------------------------------------------------------------------------------------------
 
 
-def pack(folder: Path, reference: str) -> Iterator[bytes]:
+def pack(folder: Path, reference: str) -> Generator[bytes]:
     """The version `reference` ("name@3") in `folder` as a file, chunk by chunk; equal versions give equal bytes.
 
     Everything is verified and opened before this returns: a version deleted meanwhile is still packed to its end.
@@ -85,7 +87,7 @@ def pack(folder: Path, reference: str) -> Iterator[bytes]:
         opened.close()
         raise ArtifactError(f"the version cannot be read: {error}") from error
 
-    def chunks() -> Iterator[bytes]:
+    def chunks() -> Generator[bytes]:
         out = _Sink()
         with opened, zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as bundle:  # type: ignore[call-overload]
             for name, source in sources:
@@ -139,8 +141,12 @@ def unpack(file: Path, folder: Path, most_bytes: int) -> str | None:
         if zipfile.is_zipfile(file):
             raise BundleError(f"the file is damaged: {error}") from error
         raise BundleError("the file is no ZIP, as exporting a version makes it", "unsupported_media_type") from error
-    except (EOFError, NotImplementedError, ValueError) as error:
+    except (EOFError, NotImplementedError, OverflowError, ValueError, struct.error, zlib.error) as error:
         raise BundleError(f"the file is damaged: {error}") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise BundleError("the file is damaged: an entry lies outside of it") from error  # where none can be sought
     return name
 
 
@@ -191,6 +197,8 @@ def check(folder: Path) -> Manifest:
         json.dumps(manifest.model_dump(mode="json"), allow_nan=False, ensure_ascii=False).encode()
     except ValueError as error:
         raise BundleError(f"{MANIFEST} holds a value that cannot be shown: {error}") from error
+    if any(abs(number) >= 2**63 for number in _integers(manifest.model_dump())):
+        raise BundleError(f"{MANIFEST} holds a number that is too large to be stored")
     if not any((s.name, s.modality) == (manifest.family, manifest.modality) for s in IMPLEMENTATIONS.values()):
         raise BundleError(f"this Inkling knows no family {manifest.family[:40]!r} of {manifest.modality} models")
     metric = manifest.metrics.get(manifest.score.metric)
@@ -214,6 +222,17 @@ def check(folder: Path) -> Manifest:
     except Exception as error:  # whatever a strange model makes the code do, it is not taken in
         raise BundleError(f"it does not answer: {error}") from error
     return manifest
+
+
+def _integers(value: Any) -> Generator[int]:
+    """All integers in a value of JSON."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for inner in value:
+            yield from _integers(inner)
+    elif isinstance(value, int):
+        yield value
 
 
 def _check_sample(path: Path) -> None:

@@ -9,7 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
+GIVEN_BACK = 1 << 20  # bytes, from which on an array is a mapping of its own
 KEPT = 1 << 30  # bytes
 
 
@@ -35,6 +36,21 @@ def keep_freed_memory() -> None:
             library = ctypes.CDLL(None)
             library.mallopt(M_TRIM_THRESHOLD, KEPT)
             library.mallopt(M_MMAP_THRESHOLD, KEPT)
+
+
+def give_back_freed_memory() -> None:
+    """Have the C library keep two heaps instead of one for every few threads, and give large arrays back to the kernel
+    as they are freed (Linux, glibc). Never raises. To be called before there are threads.
+
+    A process that answers has many, and each does something large now and then, on a heap that keeps what it grew to:
+    a soak of 17 minutes held 250 MB in heaps of which a third was used.
+    """
+    if sys.platform == "linux" and "MALLOC_ARENA_MAX" not in os.environ:
+        with suppress(OSError, AttributeError):  # another C library
+            library = ctypes.CDLL(None)
+            library.mallopt(M_ARENA_MAX, 2)
+            library.mallopt(M_TRIM_THRESHOLD, GIVEN_BACK)
+            library.mallopt(M_MMAP_THRESHOLD, GIVEN_BACK)
 
 
 def lower_priority(parent: int) -> None:
@@ -65,6 +81,18 @@ def lower_thread_priority() -> None:
     if sys.platform == "linux":
         with suppress(OSError):
             os.nice(10)
+
+
+def memory_kills() -> int:
+    """How many processes Linux has ended to get memory back, on this machine and in this container."""
+    count = 0
+    for path in (Path("/proc/vmstat"), Path("/sys/fs/cgroup/memory.events")):
+        try:
+            lines = path.read_text().splitlines()
+        except OSError:
+            continue
+        count += sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
+    return count
 
 
 def _lower_session(autogroup: Path) -> None:

@@ -39,7 +39,7 @@ class ExitCode(IntEnum):
 class Budget(BaseModel):
     """How long to train; whichever of these is reached first ends the run."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     minutes: float | None = Field(None, ge=0.1, le=7 * 24 * 60, description="Wall time of training, in minutes")
     epochs: int | None = Field(None, ge=1, le=1_000_000, description="Passes over the training data")

@@ -1,7 +1,7 @@
 """Settings: every `INKLING_…` variable, its default and its meaning. The README's table is checked against this."""
 
 import os
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -28,7 +28,28 @@ class Settings(BaseSettings):
     allow_open: bool = Field(
         False, description="Start without any key on an address that others can reach, knowing what that means"
     )
+    trusted_proxies: Annotated[list[str], NoDecode] = Field(
+        [], description="Addresses or networks of proxies, separated by commas, whose X-Forwarded-For is believed"
+    )
+    rate_per_address: int = Field(50, ge=0, description="Requests a second that an address may send; 0: no limit")
+    burst_per_address: int = Field(300, ge=1, description="Requests that it may send at once, after a rest")
+    rate_per_key: int = Field(500, ge=0, description="Requests a second that a key may send; 0: no limit")
+    burst_per_key: int = Field(1000, ge=1, description="Requests that it may send at once, after a rest")
+    changes_per_minute: int = Field(
+        120, ge=0, description="Trainings, uploads, lessons and other changes a minute of one caller; 0: no limit"
+    )
+    max_streams: int = Field(500, ge=0, description="Event streams open at the same time; above this 429; 0: no limit")
+    max_streams_each: int = Field(20, ge=0, description="The same of one caller, that is, a key or an address")
+    max_connections: int = Field(
+        2000, ge=10, description="Open connections; above this those at rest are closed, and if all work, 503"
+    )
+    stall_seconds: float = Field(
+        15.0, gt=0, description="How long a client may take to send headers, or let a body or an answer rest"
+    )
     queue_size: int = Field(256, ge=1, description="Answers that may wait; above this a request gets 429")
+    queue_seconds: float = Field(
+        0.1, gt=0, description="Longest that a next word may have to wait, pictures ten times as long; above this 429"
+    )
     deadline_seconds: float = Field(10.0, gt=0, description="Longest an answer may take; above this a request gets 504")
     max_body_bytes: int = Field(
         2 * 1024 * 1024, ge=1024, description="Largest JSON body; above this a request gets 413"
@@ -64,19 +85,31 @@ class Settings(BaseSettings):
     access_log: bool | None = Field(None, description="Whether each request is a line; by default with json alone")
     otlp_endpoint: str = Field("", description="Where OpenTelemetry traces of requests are sent; empty: nowhere")
 
-    @field_validator("cors_origins", mode="before")
+    @field_validator("cors_origins", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return [origin.strip() for origin in value.split(",") if origin.strip()] if isinstance(value, str) else value
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_proxies(cls, value: list[str]) -> list[str]:
+        for proxy in value:  # the server would take what it cannot read for a name, and trust nobody
+            if proxy != "*":
+                ip_network(proxy)
+        return value
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it listens for this machine alone."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
 
     @property
     def may_be_open(self) -> bool:
         """Whether everyone may be answered as long as there is no key: nobody else can reach it, or it was said so."""
-        try:
-            loopback = ip_address(self.host).is_loopback
-        except ValueError:
-            loopback = self.host == "localhost"
-        return loopback or self.allow_open
+        return self.is_local or self.allow_open
 
     @property
     def database(self) -> str:

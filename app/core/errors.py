@@ -10,6 +10,7 @@ ServiceError
 ├── UnsupportedMedia  415
 ├── Invalid           422   a bad value; pointer to the field
 ├── Busy              429   a bounded queue is full; try again later
+├── ClientGone        499   the caller left before the answer; nobody reads this one
 ├── NotReady          503   starting or stopping
 ├── DeadlinePassed    504
 ├── VolumeFull        507
@@ -33,9 +34,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from app.core.secure import secured
 from app.core.telemetry import request_id
 
 log = logging.getLogger(__name__)
+
+MOST_DETAIL = 2000  # characters
 
 VOLUME_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -93,6 +97,11 @@ class Invalid(ServiceError):
 
 class Busy(ServiceError):
     status, code = 429, "busy"
+    WAITING: ClassVar[str] = "too many requests are waiting; try again in a moment"
+
+
+class ClientGone(ServiceError):
+    status, code = 499, "client_gone"  # nginx's number: HTTP has none, since it is only seen in logs and metrics
 
 
 class NotReady(ServiceError):
@@ -144,16 +153,37 @@ class Problem(BaseModel):
     errors: list[dict[str, str]] | None = None
 
 
-PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {
-        "description": description,
-        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    }
-    for status, description in (
-        (422, "A bad value; `errors` points at it"),
-        ("default", "What went wrong, and what to do"),
-    )
+Responses = dict[int | str, dict[str, Any]]
+
+DESCRIPTIONS: dict[int | str, str] = {
+    401: "No key was sent, or one that is not known here",
+    404: "There is no such thing; `detail` names what there is",
+    406: "Nothing in `Accept` can be made",
+    409: "It is in a state that does not allow this, or is being worked on",
+    413: "The body, or something in it, is too large",
+    415: "The body is of the wrong kind",
+    422: "A bad value; `errors` points at it",
+    429: "A bounded queue or a limit is full; try again after `Retry-After`",
+    500: "The process that read the files crashed; nothing was kept",
+    503: "Starting, stopping, or the database does not answer; try again after `Retry-After`",
+    504: "The answer took longer than INKLING_DEADLINE_SECONDS",
+    507: "The volume is full, or has less room than it is to keep",
+    "default": "What went wrong, and what to do",
 }
+
+
+def problems(*statuses: int | str) -> Responses:
+    """For a route's `responses`: which errors it answers with, beside those that its parameters and body bring."""
+    return {
+        status: {
+            "description": DESCRIPTIONS[status],
+            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status in statuses
+    }
+
+
+PROBLEM_RESPONSES = problems("default")
 
 
 class StartError(Exception):
@@ -168,7 +198,9 @@ def problem(
     errors: list[dict[str, str]] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """An `application/problem+json` response."""
+    """An `application/problem+json` response. What a caller sent too much of does not come back in full."""
+    if len(detail) > MOST_DETAIL:
+        detail = f"{detail[:MOST_DETAIL]}…"
     title = responses.get(status, "Error")
     body: dict[str, Any] = {
         "type": f"urn:inkling:problem:{code}",
@@ -217,11 +249,14 @@ class InvalidFields(Invalid):
 
 
 def install(app: FastAPI) -> None:
-    """Register the handlers that turn every error into a problem document."""
+    """Register the handlers that turn every error into a problem document.
+
+    They ask the scope for the path: `request.url` also decodes the query, which may be any bytes.
+    """
 
     @app.exception_handler(ServiceError)
     async def on_service_error(request: Request, error: ServiceError) -> Response:
-        return answer(error, request.url.path)
+        return answer(error, request.scope["path"])
 
     @app.exception_handler(RequestValidationError)
     async def on_bad_request(request: Request, error: RequestValidationError) -> Response:
@@ -229,57 +264,62 @@ def install(app: FastAPI) -> None:
         in_body = any(item["loc"][:1] == ("body",) for item in error.errors())
         if in_body and sent not in ("application/json", "") and not sent.endswith("+json"):
             detail = f"the body is {sent!r}; send JSON with the header Content-Type: application/json"
-            return problem(415, detail, request.url.path, UnsupportedMedia.code)
+            return problem(415, detail, request.scope["path"], UnsupportedMedia.code)
         errors = field_errors(error)
         detail = "; ".join(f"{e['pointer']}: {e['detail']}" for e in errors)
-        return problem(422, detail, request.url.path, Invalid.code, errors)
+        return problem(422, detail, request.scope["path"], Invalid.code, errors)
 
     @app.exception_handler(HTTPException)
     async def on_http(request: Request, error: HTTPException) -> Response:
-        codes = {404: "not_found", 405: "method_not_allowed", 413: TooLarge.code}
+        path = request.scope["path"]
+        if error.status_code == 400:  # FastAPI's word for a body that is not UTF-8: a bad value, as broken JSON is
+            return problem(422, "the body cannot be read: it is not UTF-8", path, Invalid.code)
+        codes = {404: "not_found", 405: "method_not_allowed", 413: TooLarge.code, 429: Busy.code}
         detail = str(error.detail)
         if error.status_code == 404:
-            detail = f"there is nothing at {request.url.path}; /docs lists what there is"
+            detail = f"there is nothing at {path}; /docs lists what there is"
         elif error.status_code == 405:
             allowed = (error.headers or {}).get("Allow", "another method")
-            detail = f"{request.method} is not answered at {request.url.path}; use {allowed}"
+            detail = f"{request.method} is not answered at {path}; use {allowed}"
         code = codes.get(error.status_code, "error")
-        return problem(error.status_code, detail, request.url.path, code, None, error.headers)
+        return problem(error.status_code, detail, path, code, None, error.headers)
 
     @app.exception_handler(ClientDisconnect)
     async def on_disconnect(request: Request, error: ClientDisconnect) -> Response:
         """For nobody: without it, a client that went away in the middle of its body would be a bug in the log."""
-        return problem(400, "the body ended before its end", request.url.path, "disconnected")
+        return problem(400, "the body ended before its end", request.scope["path"], "disconnected")
 
     @app.exception_handler(SQLAlchemyError)
     async def on_database(request: Request, error: SQLAlchemyError) -> Response:
         if not isinstance(error, UNANSWERED | DataError):
             raise error  # a bug, on its way to `on_bug` and the log
         cause = str(error.orig if isinstance(error, DBAPIError) else error).strip()
-        log.warning("%s %s: %s", request.method, request.url.path, cause)
+        log.warning("%s %s: %s", request.method, request.scope["path"], cause)
         if isinstance(error, DataError):  # a character that PostgreSQL cannot store, a number beyond its column
-            return problem(422, f"a value cannot be stored: {cause}", request.url.path, Invalid.code)
+            return problem(422, f"a value cannot be stored: {cause}", request.scope["path"], Invalid.code)
         if isinstance(error, DBAPIError) and _is_full(error.orig):
             detail = f"the database cannot be written ({cause}); free space there or make it writable"
-            return problem(507, detail, request.url.path, VolumeFull.code)
+            return problem(507, detail, request.scope["path"], VolumeFull.code)
         detail = "the database does not answer; try again"
-        return problem(503, detail, request.url.path, "database", None, {"Retry-After": "2"})
+        return problem(503, detail, request.scope["path"], "database", None, {"Retry-After": "2"})
 
     @app.exception_handler(UnicodeEncodeError)
     async def on_surrogate(request: Request, error: UnicodeEncodeError) -> Response:
         if error.reason != "surrogates not allowed":
             raise error
         detail = f"a text holds half a character ({error.object[error.start]!a}); send well-formed Unicode"
-        return problem(422, detail, request.url.path, Invalid.code)
+        return problem(422, detail, request.scope["path"], Invalid.code)
 
     @app.exception_handler(OSError)
     async def on_volume(request: Request, error: OSError) -> Response:
         if error.errno not in VOLUME_ERRORS:
             raise error
-        return problem(507, _volume_detail(error), request.url.path, VolumeFull.code)
+        return problem(507, _volume_detail(error), request.scope["path"], VolumeFull.code)
 
     @app.exception_handler(Exception)
     async def on_bug(request: Request, error: Exception) -> Response:
         detail = "something went wrong here; the service's log has the cause under this request's X-Request-Id"
-        # This handler stands outside the middleware that adds the id to every other answer.
-        return problem(500, detail, request.url.path, "internal", None, {"X-Request-Id": request_id.get()})
+        # This handler stands outside the middleware that adds the id and more to every other answer.
+        response = problem(500, detail, request.scope["path"], "internal", None, {"X-Request-Id": request_id.get()})
+        response.raw_headers = secured(response.raw_headers, request.scope["path"])
+        return response

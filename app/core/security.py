@@ -4,6 +4,7 @@ Must not know: where keys are kept, which routes there are.
 """
 
 import hmac
+import logging
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -12,16 +13,22 @@ from typing import Any, Literal, get_args
 
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.core.errors import Forbidden, ServiceError, Unauthorized, answer
+from app.core.errors import Busy, Forbidden, ServiceError, Unauthorized, answer
+from app.core.limits import Limits
+from app.core.secure import secured
 from app.core.telemetry import ROUTE
+
+log = logging.getLogger(__name__)
 
 KeyScope = Literal["predict", "train", "admin"]  # each holds the ones before it
 SCOPES: tuple[KeyScope, ...] = get_args(KeyScope)
 SAFE = ("GET", "HEAD", "OPTIONS")
 ANY = (*SAFE, "POST", "PUT", "PATCH", "DELETE")  # of a mounted application
+STREAM = b"text/event-stream"
 _HELD = "inkling.key"  # where a request's ASGI scope has its key
 
 
@@ -164,37 +171,94 @@ class Rules:
 
 
 class Guard:
-    """Lets a request pass to its route, or answers 401 or 403. Pure ASGI."""
+    """Lets a request pass to its route, or answers 401, 403 or 429. Pure ASGI.
 
-    def __init__(self, app: ASGIApp, ring: Ring, rules: Rules) -> None:
-        self.app, self.ring, self.rules = app, ring, rules
+    Requests are counted where there is a key, or others can reach the service (`exposed`): on a loopback address and
+    without keys there is nobody to share with. A refused one is counted for its address, so that keys are not guessed,
+    nor refusals asked for, faster than anything else. `proxied`: addresses are those that a known proxy says.
+    """
+
+    def __init__(self, app: ASGIApp, ring: Ring, rules: Rules, limits: Limits, exposed: bool, proxied: bool) -> None:
+        self.app, self.ring, self.rules, self.limits, self.exposed = app, ring, rules, limits, exposed
+        self._warned = proxied  # who is believed to be a proxy is known then
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        rule = self.rules.find(scope["method"], scope["path"]) if scope["type"] == "http" else None
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        method, path = scope["method"], scope["path"]
+        rule = self.rules.find(method, path)
         if rule is not None:
             scope[ROUTE] = rule.route
-        if rule is None or rule.needs is None:
-            await self.app(scope, receive, send)
-            return
+            if rule.needs is None:
+                await self.app(scope, receive, send)
+                return
+        sent = dict(scope["headers"])
+        streamed = STREAM in sent.get(b"accept", b"")
         try:
-            key = self.ring.admit(scope["method"], dict(scope["headers"]), rule.needs)
+            caller, key = self._admit(method, rule, sent, scope.get("client"))
+            if streamed:
+                self.limits.open_stream(caller)
         except ServiceError as error:
-            await answer(error, scope["path"])(scope, receive, send)
+            await answer(error, path)(scope, receive, send)
             return
-        if key is None:
+        if key is not None:
+            scope[_HELD] = key
+            send = _kept_private(send)
+        try:
             await self.app(scope, receive, send)
-            return
+        finally:
+            if streamed:
+                self.limits.close_stream(caller)
 
-        async def keep_private(message: Message) -> None:
-            """A cache between here and the caller must not give to others what a key was needed for."""
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                if "public" in headers.get("cache-control", ""):
-                    headers["cache-control"] = headers["cache-control"].replace("public", "private")
-            await send(message)
+    def _admit(
+        self, method: str, rule: Rule | None, sent: Mapping[bytes, bytes], client: tuple[str, int] | None
+    ) -> tuple[str | None, Credential | None]:
+        """Whom the request counts for, where requests are counted, and its key, where one is needed.
 
-        scope[_HELD] = key
-        await self.app(scope, receive, keep_private)
+        Raises Unauthorized, Forbidden, Busy."""
+        counted, address = self.exposed or self.ring.needed, client[0] if client else "unknown"
+        try:
+            key, refused = self.ring.admit(method, sent, rule.needs) if rule and rule.needs else None, None
+        except ServiceError as error:
+            key, refused = None, error
+        caller = None
+        if counted:
+            changes = rule is not None and rule.needs != "predict" and method not in SAFE and refused is None
+            try:
+                if key is None:
+                    caller = self.limits.check(address, changes=changes)
+                else:
+                    caller = self.limits.check(address, key.id, bool(key.origins), changes)
+            except Busy:
+                self._warn(sent, address)
+                raise
+        if refused is not None:
+            raise refused
+        return caller, key
+
+    def _warn(self, sent: Mapping[bytes, bytes], address: str) -> None:
+        """Once: who stands behind a proxy that is not known has everybody's requests counted for one address."""
+        if b"x-forwarded-for" in sent and not self._warned:
+            self._warned = True
+            log.warning(
+                "requests of %s are limited, and say that they came through a proxy: if it is yours, name it in "
+                "INKLING_TRUSTED_PROXIES, so that its visitors are told apart",
+                address,
+            )
+
+
+def _kept_private(send: Send) -> Send:
+    """A cache between here and the caller must not give to others what a key was needed for."""
+
+    async def keep_private(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            if "public" in headers.get("cache-control", ""):
+                headers["cache-control"] = headers["cache-control"].replace("public", "private")
+        await send(message)
+
+    return keep_private
 
 
 class Cors(CORSMiddleware):
@@ -216,13 +280,34 @@ class Cors(CORSMiddleware):
     def is_allowed_origin(self, origin: str) -> bool:
         return self._ring.allows(origin)
 
+    def preflight_response(self, request_headers: Headers) -> Response:
+        response = super().preflight_response(request_headers)
+        response.raw_headers = secured(response.raw_headers, "")
+        return response
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and b"origin" not in [name for name, _ in scope["headers"]]:
+            await self.app(scope, receive, _varying(send))
+            return
         if scope["type"] == "http" and scope["method"] == "OPTIONS":
             headers = Headers(scope=scope)
             if not self._ring.allows(headers.get("origin", "")):  # 405 and a problem, like any other OPTIONS
                 await self.simple_response(scope, receive, send, headers)
                 return
         await super().__call__(scope, receive, send)
+
+
+def _varying(send: Send) -> Send:
+    """What Starlette does for who sends no Origin: the answer says that it may depend on one."""
+
+    async def vary(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            named = [value for name, value in message["headers"] if name == b"vary"]
+            kept = [header for header in message["headers"] if header[0] != b"vary"] if named else message["headers"]
+            message["headers"] = [*kept, (b"vary", b", ".join([*named, b"Origin"]))]
+        await send(message)
+
+    return vary
 
 
 def describe(document: dict[str, Any], rules: Rules) -> None:

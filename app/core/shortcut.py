@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Generic, TypeVar
 
 from pydantic import BaseModel
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.errors import ServiceError, answer
@@ -32,24 +31,19 @@ class Shortcut(Generic[B]):
         if not plain or not _is_plain(scope["headers"]):
             await self.app(scope, receive, send)
             return
-        try:
-            message = await receive()
-        except HTTPException:  # the body is too large: that is raised again
-            await self.app(scope, receive, send)
-            return
+        pieces: list[Message] = []
         content = None
-        if message["type"] == "http.request" and not message.get("more_body", False):
-            try:
-                content = await self.respond(self._read(message["body"]))
-            except ServiceError as error:
-                await answer(error, scope["path"])(scope, receive, send)
-                return
-            except (
-                Exception
-            ):  # a bad value, a database that is away, a bug: behind the router somebody answers for each
-                content = None
+        try:
+            body = await _whole(receive, pieces)
+            if body is not None:
+                content = await self.respond(self._read(body))
+        except ServiceError as error:
+            await answer(error, scope["path"])(scope, receive, send)
+            return
+        except Exception:  # too large, a bad value, a database that is away, a bug: behind the router each is answered
+            content = None
         if content is None:
-            await self.app(scope, _beginning_with(message, receive), send)
+            await self.app(scope, _again(pieces, receive), send)
             return
         headers = [(b"content-length", b"%d" % len(content)), (b"content-type", JSON)]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -67,10 +61,22 @@ def _is_plain(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     return is_json
 
 
-def _beginning_with(message: Message, receive: Receive) -> Receive:
-    first: list[Message] = [message]
+async def _whole(receive: Receive, pieces: list[Message]) -> bytes | None:
+    """The body, its messages put into `pieces` as they come; None when the client went away."""
+    more = True
+    while more:
+        pieces.append(await receive())
+        more = pieces[-1].get("more_body", False)
+    if pieces[-1]["type"] != "http.request":
+        return None
+    return pieces[0]["body"] if len(pieces) == 1 else b"".join(piece["body"] for piece in pieces)
+
+
+def _again(pieces: list[Message], receive: Receive) -> Receive:
+    """What was received, once more, and then what comes."""
+    messages = iter(pieces)
 
     async def again() -> Message:
-        return first.pop() if first else await receive()
+        return next(messages, None) or await receive()
 
     return again

@@ -1,17 +1,23 @@
 """What every request gets: an id, a bound on its body, and the times that its answer took. Pure ASGI."""
 
+import random
 import re
+import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.core.secure import secured
+
 _ID = re.compile(r"[\x21-\x7e]{1,128}")
+# Ids need not be secret. A look at the kernel's randomness for each would let go of the interpreter in the middle.
+_draw = random.Random().getrandbits  # noqa: S311
+MOST_WAITING = 64 * 1024 * 1024  # bytes of bodies in memory that are not whole: slow clients shall not fill it
+AGAIN = {"Retry-After": "1"}
 ROUTE = "inkling.route"  # where a request's ASGI scope has the template of its route, once that is known
 
 # Told of every request when its answer begins: its ASGI scope, the status, and the seconds since its headers came.
@@ -19,6 +25,17 @@ Seen = Callable[[Scope, int, float], None]
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 _timings: ContextVar[dict[str, float] | None] = ContextVar("timings", default=None)
+_receive: ContextVar[Receive | None] = ContextVar("receive", default=None)
+
+
+def receiver() -> Receive | None:
+    """This request's ASGI `receive`, which says behind the body when the client has gone. None: there is no request."""
+    return _receive.get()
+
+
+def name_of(given: str) -> str:
+    """A request's id: the one that its caller gave, if it may stand in a header and a log, or a new one."""
+    return given if _ID.fullmatch(given) else f"{_draw(128):032x}"
 
 
 def timing(name: str, seconds: float) -> None:
@@ -42,9 +59,10 @@ def timed(name: str) -> Iterator[None]:
 
 
 class RequestContext:
-    """Echoes or makes X-Request-Id, bounds the body, writes Server-Timing, tells `seen` of every request.
+    """Echoes or makes X-Request-Id, bounds the body, writes Server-Timing and what `secured` adds, tells `seen`.
 
-    `uploads` are the routes, by method and path, whose bodies are files, each with its own larger bound.
+    `uploads` are the routes, by method and path, whose bodies are files, each with its own larger bound. Once
+    `stopping` is set, a connection ends with its answer.
 
     The framework's own bound answers a too large Content-Length in plain text, past every handler; ours is a problem
     document like any other.
@@ -56,32 +74,48 @@ class RequestContext:
         max_body_bytes: int,
         uploads: Mapping[tuple[str, str], int] | None = None,
         seen: Sequence[Seen] = (),
+        stopping: threading.Event | None = None,
     ) -> None:
         self.app, self.max_body_bytes, self.uploads, self.seen = app, max_body_bytes, uploads or {}, seen
+        self._waiting = 0  # bytes of all bodies that are not whole; those that go to the disk are not counted
+        self.stopping = stopping or threading.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        given = headers.get("x-request-id", "")
-        request_id.set(given if _ID.fullmatch(given) else uuid.uuid4().hex)
+        given, announced = b"", b""
+        for name, value in scope["headers"]:
+            if name == b"x-request-id":
+                given = given or value
+            elif name == b"content-length":
+                announced = announced or value
+        request_id.set(name_of(given.decode("latin-1")))
         timings: dict[str, float] = {}
         _timings.set(timings)
+        _receive.set(receive)
         started = time.perf_counter()
-        announced = headers.get("content-length", "")
-        taken = int(announced) if announced.isdecimal() else 0
+        taken = int(announced) if announced.isdigit() else 0
         counts = taken == 0  # of a body without a length, what has come so far
 
         most = self.uploads.get((scope["method"], scope["path"]), self.max_body_bytes)
 
+        waiting, refused = 0, False  # bytes of it that are in memory until the rest has come
+
         async def bounded() -> Message:
-            nonlocal taken
-            if taken <= most:
+            nonlocal taken, waiting, refused
+            if taken <= most and not refused:
                 message = await receive()
                 taken += len(message.get("body", b"")) if counts else 0
                 if taken <= most:
-                    return message
+                    if message.get("more_body") and most <= MOST_WAITING:
+                        waiting += len(message["body"])
+                        self._waiting += len(message["body"])
+                        refused = self._waiting > MOST_WAITING
+                    if not refused:
+                        return message
+            if refused:
+                raise HTTPException(429, "too many large bodies are on their way; try again", AGAIN)
             raise HTTPException(413, f"the body is larger than {most:,} bytes")
 
         began = False
@@ -89,11 +123,15 @@ class RequestContext:
         async def tell(message: Message) -> None:
             nonlocal began
             if message["type"] == "http.response.start":
-                out = MutableHeaders(scope=message)
-                out["X-Request-Id"] = request_id.get()
                 spent = time.perf_counter() - started
-                parts = {**timings, "total": spent}
-                out["Server-Timing"] = ", ".join(f"{name};dur={1000 * value:.2f}" for name, value in parts.items())
+                parts = [f"{name};dur={1000 * value:.2f}" for name, value in timings.items()]
+                parts.append(f"total;dur={1000 * spent:.2f}")
+                headers = secured(message["headers"], scope["path"])
+                headers.append((b"x-request-id", request_id.get().encode("latin-1")))
+                headers.append((b"server-timing", ", ".join(parts).encode("latin-1")))
+                if self.stopping.is_set():  # its next request is for whoever goes on
+                    headers.append((b"connection", b"close"))
+                message["headers"] = headers
                 began = True
                 for see in self.seen:
                     see(scope, message["status"], spent)
@@ -106,3 +144,5 @@ class RequestContext:
                 for see in self.seen:
                     see(scope, 500, time.perf_counter() - started)
             raise
+        finally:
+            self._waiting -= waiting

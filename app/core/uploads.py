@@ -19,6 +19,7 @@ from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.datastructures import URL
 
 from app.core.disk import Disk
 from app.core.errors import Invalid, TooLarge, UnsupportedMedia, volume_errors
@@ -72,9 +73,9 @@ async def receive(
     boundary = options.get(b"boundary")
     if kind != b"multipart/form-data" or not boundary:
         sent = kind.decode("latin-1") or "nothing said about its kind"
+        here = URL(scope={**request.scope, "query_string": b""})  # a query may be any bytes
         raise UnsupportedMedia(
-            f"the body is {sent!r}; send files as multipart/form-data in the field 'file': "
-            f"curl -F file=@PATH {request.url.replace(query='')}"
+            f"the body is {sent!r}; send files as multipart/form-data in the field 'file': curl -F file=@PATH {here}"
         )
     if disk is not None:
         announced = request.headers.get("content-length", "")

@@ -5,6 +5,7 @@ goes on. Must not know: where the files came from, or what becomes of the data s
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ from app.core.uploads import Part
 from ml import files
 from ml.data.intake import Limits, Report
 from ml.data.store import Pictures
+from ml.process import memory_kills
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +79,7 @@ class Reader:
         # In the same session: in a new one, a kernel with autogroups would undo the low priority it gives itself.
         command = [*self.command, *arguments, "--parent", str(os.getpid())]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        said = scratch / "log.txt"
+        said, kills = scratch / "log.txt", memory_kills()
         with (
             said.open("wb") as output,
             subprocess.Popen(
@@ -95,6 +97,12 @@ class Reader:
         if code != 0:
             tail = said.read_text(encoding="utf-8", errors="replace")[-4000:]
             log.error("reading files ended with code %d: %s", code, tail)
+            if code == -signal.SIGKILL and memory_kills() > kills:
+                raise TooLarge(
+                    "there is too little memory here to read this; nothing was kept. Send less at once, or have more "
+                    "memory given to the service",
+                    code="out_of_memory",
+                )
             cause = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
             raise Crashed(
                 f"the process that reads the files {cause}; it may need more memory than there is. Nothing was kept: "

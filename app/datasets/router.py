@@ -11,10 +11,12 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from pydantic_core import to_jsonable_python
 
-from app.core.errors import Busy
+from app.core.document import links
+from app.core.errors import Busy, problems
 from app.core.idempotency import AnswersDep, Key, Stored
 from app.core.paging import Limit
 from app.core.uploads import Upload, form, receive
+from app.datasets.schemas import DatasetPage, DatasetResponse, NewDataset, TextPreview
 from app.datasets.service import Datasets, Entry
 from ml.data.store import Modality
 
@@ -46,6 +48,19 @@ MULTIPART = form(
         "attribution": "Our team",
     },
 )
+
+
+def dataset_links(id: str) -> dict[str, Any]:
+    """Where an answer leads that has a data set's id at the runtime expression `id`."""
+    given = {"id": id}
+    return links(
+        dataset=("get_dataset_datasets__id__get", given),
+        preview=("get_preview_datasets__id__preview_get", given),
+        delete=("delete_dataset_datasets__id__delete", given),
+    )
+
+
+LOCATION = {"Location": {"description": "The data set's address", "schema": {"type": "string"}, "required": True}}
 
 
 class Gate:
@@ -87,6 +102,10 @@ GateDep = Annotated[Gate, Depends(gate_of)]
     status_code=201,
     summary="Upload a data set: texts, pictures, or a ZIP of pictures",
     openapi_extra=MULTIPART,
+    responses={
+        201: {"model": NewDataset, "headers": LOCATION, "links": dataset_links("$response.body#/id")},
+        **problems(409, 500, 507),
+    },
 )
 async def add_dataset(
     request: Request, datasets: DatasetsDep, gate: GateDep, answers: AnswersDep, key: Key = None
@@ -114,7 +133,11 @@ async def _add(datasets: Datasets, gate: Gate, upload: Upload) -> Stored:
     return Stored(201, body, {"Location": f"/datasets/{entry.id}"})
 
 
-@router.get("/datasets", summary="The data sets there are, with licence and attribution")
+@router.get(
+    "/datasets",
+    summary="The data sets there are, with licence and attribution",
+    responses={200: {"model": DatasetPage, "links": dataset_links("$response.body#/datasets/0/id")}},
+)
 def list_datasets(
     datasets: DatasetsDep, limit: Limit = 50, after: str | None = None, modality: Modality | None = None
 ) -> dict[str, Any]:
@@ -124,7 +147,11 @@ def list_datasets(
     return {"datasets": [_shown(entry) for entry in entries], "next": following}
 
 
-@router.get("/datasets/{id}", summary="A data set: what it holds, and what reading it found")
+@router.get(
+    "/datasets/{id}",
+    summary="A data set: what it holds, and what reading it found",
+    responses={200: {"model": DatasetResponse, "links": dataset_links("$response.body#/id")}, **problems(404)},
+)
 def get_dataset(id: DatasetId, datasets: DatasetsDep) -> dict[str, Any]:
     return _whole(datasets.entry(id), datasets)
 
@@ -135,12 +162,14 @@ def get_dataset(id: DatasetId, datasets: DatasetsDep) -> dict[str, Any]:
     response_class=Response,
     responses={
         200: {
+            "model": TextPreview,
             "content": {
                 "application/json": {"example": {"lines": ["i like dog"], "common_words": [{"word": "i", "count": 3}]}},
-                "image/png": {},
-            }
+                "image/png": {"schema": {"type": "string", "format": "binary"}},
+            },
         },
         304: {"description": "The copy with the ETag of If-None-Match is still right"},
+        **problems(404, 409, 500, 507),
     },
 )
 async def get_preview(id: DatasetId, request: Request, datasets: DatasetsDep, gate: GateDep) -> Response:
@@ -156,7 +185,7 @@ async def get_preview(id: DatasetId, request: Request, datasets: DatasetsDep, ga
     return Response(content, 200, headers, "image/png" if path.suffix == ".png" else "application/json")
 
 
-@router.delete("/datasets/{id}", status_code=204, summary="Delete an upload")
+@router.delete("/datasets/{id}", status_code=204, summary="Delete an upload", responses=problems(404, 409))
 def delete_dataset(id: DatasetId, datasets: DatasetsDep) -> None:
     """409 for a built-in one, and while a job that has not ended uses it. Models made of it stay."""
     datasets.delete(id)

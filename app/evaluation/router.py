@@ -5,11 +5,12 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
+from app.core.errors import problems
 from app.core.security import key_of, require
 from app.core.tables import Job
 from app.evaluation.schemas import EvaluateRequest, EvaluateResponse
 from app.evaluation.service import Evaluations
-from app.training.router import accepted
+from app.training.router import ACCEPTED, accepted
 
 router = APIRouter(tags=["answers"])
 
@@ -30,7 +31,11 @@ EvaluationsDep = Annotated[Evaluations, Depends(evaluations_of)]
     response_model_exclude_none=True,
     summary="How well a version does on any text, or on a data set",
     responses={
-        202: {"description": "A job, as GET /jobs/{id} shows it; when it has succeeded, its metrics are the figures"}
+        202: {
+            **ACCEPTED,
+            "description": "A job, as GET /jobs/{id} shows it; when it has succeeded, its metrics are the figures",
+        },
+        **problems(404, 409, 500, 504, 507),
     },
 )
 async def evaluate(body: EvaluateRequest, evaluations: EvaluationsDep, request: Request) -> EvaluateResponse | Response:

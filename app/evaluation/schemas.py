@@ -13,6 +13,7 @@ MOST_LISTED = 5_000  # log-probabilities in an answer
 class EvaluateRequest(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
+        strict=True,
         json_schema_extra={"examples": [{"text": "In the beginning God created the heaven and the earth."}]},
     )
 

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
+from app.health.schemas import Ready
 from app.health.service import Health
 
 router = APIRouter(tags=["health"])
@@ -22,7 +23,11 @@ async def live() -> dict[str, str]:
     return {"status": "live"}
 
 
-@router.get("/health/ready", summary="Answers work; the body names what does not")
+@router.get(
+    "/health/ready",
+    summary="Answers work; the body names what does not",
+    responses={200: {"model": Ready}, 503: {"model": Ready, "description": "Nothing is answered"}},
+)
 def ready(response: Response, health: HealthDep) -> dict[str, Any]:
     """200 whenever something is answered. `reasons` has a sentence for everything that is not as it should be."""
     answers, said = health.ready()

@@ -3,6 +3,7 @@
 What is said of jobs comes out of the database, so a worker in another container needs no port of its own.
 """
 
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -25,7 +26,10 @@ QUEUES = {"text": "next words", "images": "pictures", "numbers": "drawn numbers"
 class Health:
     """`figures` are read by `metrics` at every look."""
 
-    def __init__(self, host: ModelHost, jobs: Jobs, ring: Ring, disk: Disk, metrics: Metrics) -> None:
+    def __init__(
+        self, host: ModelHost, jobs: Jobs, ring: Ring, disk: Disk, metrics: Metrics, stopping: threading.Event
+    ) -> None:
+        self.stopping = stopping
         self.host, self.jobs, self.ring, self.disk, self.metrics = host, jobs, ring, disk, metrics
         metrics.read(self.figures)
 
@@ -37,10 +41,11 @@ class Health:
             worker = "up" if self.jobs.worker_is_up() else "down"
         except SQLAlchemyError:  # models in memory go on answering
             worker = UNANSWERED
-        waiting = self.metrics.waiting()
+        waiting, stopping = self.metrics.waiting(), self.stopping.is_set()
+        status = "ready" if all(answers) else "degraded" if any(answers) else "not ready"
         room, low = self.disk.room(), self.disk.is_low()
-        return any(answers), {
-            "status": "ready" if all(answers) else "degraded" if any(answers) else "not ready",
+        return any(answers) and not stopping, {
+            "status": "stopping" if stopping else status,
             "version": __version__,
             "models": models,
             "problems": self.host.problems,
@@ -49,14 +54,19 @@ class Health:
             "queues": {name: {"waiting": count, "limit": self.host.queue_size} for name, count in waiting.items()},
             "disk": {"status": "low" if low else "ok", "free_bytes": room.free, "kept_free_bytes": self.disk.least},
             "reasons": [
+                *(
+                    ["it was told to stop: what is under way is answered, new requests are for another"]
+                    if stopping
+                    else []
+                ),
                 *(f"{name} does not answer: {said}" for name, said in models.items() if said != "ready"),
                 *(said for name, said in self.host.problems.items() if name not in models),
                 *(["no worker runs: jobs wait until one does"] if worker == "down" else []),
                 *(["the database does not answer: what is in memory goes on"] if worker == UNANSWERED else []),
                 *(
-                    f"the queue of {QUEUES.get(name, name)} is full ({count} wait): requests get 429"
-                    for name, count in waiting.items()
-                    if count >= self.host.queue_size
+                    f"the queue of {QUEUES.get(name, name)} is full ({waiting[name]} wait): requests get 429"
+                    for name, queue in self.host.queues.items()
+                    if queue.full
                 ),
                 *(
                     [f"{mb(room.free)} are free of {mb(self.disk.least)} to keep: uploads, trainings, imports get 507"]
@@ -74,6 +84,12 @@ class Health:
         for name, count in self.metrics.waiting().items():
             waiting.add_metric([name], count)
         yield waiting
+        expected = GaugeMetricFamily(
+            "inkling_queue_expected_seconds", "How long a question put in now would wait", labels=["queue"]
+        )
+        for name, queue in self.host.queues.items():
+            expected.add_metric([name], queue.expected_wait)
+        yield expected
         yield GaugeMetricFamily("inkling_queue_limit", "Above this a request gets 429", value=self.host.queue_size)
         yield from self._models()
         yield from self._disk()

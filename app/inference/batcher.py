@@ -3,6 +3,9 @@
 Measured against worker pools and the event loop itself: one thread with no timer, taking at most 32, gives the best
 throughput and tail on these models, because a forward pass of many costs little more than one of few. Answers go back
 to the event loop all at once: to wake it costs more than a small model's answer.
+
+The queue is bounded by how long a question would wait, which the time of the last batches tells: a count alone means
+milliseconds with one model and seconds with another. A batch may always gather, or there would be small ones only.
 """
 
 import asyncio
@@ -13,13 +16,19 @@ from collections.abc import Callable, Hashable
 from contextlib import suppress
 from typing import Generic, NamedTuple, TypeVar
 
-from app.core.errors import Busy, DeadlinePassed, NotReady
+from starlette.types import Receive
+
+from app.core.errors import Busy, ClientGone, DeadlinePassed, NotReady
 from app.core.metrics import Meter
-from app.core.telemetry import timing
+from app.core.telemetry import receiver, timing
 
 K = TypeVar("K", bound=Hashable)  # what may be answered together, e.g. one model
 Q = TypeVar("Q")
 A = TypeVar("A")
+
+UNWATCHED = 0.02  # seconds that an answer may take before anybody looks whether its caller is still there
+KEPT = 0.8  # share of what was known of the speed that stays after another batch
+RETRY_AFTER = 1
 
 
 class _Item(NamedTuple, Generic[K, Q, A]):
@@ -27,42 +36,93 @@ class _Item(NamedTuple, Generic[K, Q, A]):
     question: Q
     answer: "asyncio.Future[tuple[A, float, float]]"  # with when it began, and ended
     put_at: float
+    weight: float
 
 
 class Batcher(Generic[K, Q, A]):
-    """Calls `run(key, questions)` on its own thread with up to `most` questions of one key at a time."""
+    """Calls `run(key, questions)` on its own thread with up to `most` questions of one key at a time.
+
+    No more than `size` questions wait, and beyond `most` none that would wait longer than `seconds`; `weigh` says how
+    much work one is.
+    """
 
     def __init__(
-        self, name: str, run: Callable[[K, list[Q]], list[A]], size: int, most: int = 32, meter: Meter | None = None
+        self,
+        name: str,
+        run: Callable[[K, list[Q]], list[A]],
+        size: int,
+        most: int = 32,
+        meter: Meter | None = None,
+        seconds: float = float("inf"),
+        weigh: Callable[[Q], float] = lambda _: 1.0,
     ) -> None:
-        self._run, self._most, self._meter = run, most, meter
-        self._size = size
+        self._run, self._most, self._meter, self._weigh = run, most, meter, weigh
+        self._size, self._seconds = size, seconds
         self._queue: queue.SimpleQueue[_Item[K, Q, A] | None] = queue.SimpleQueue()
+        self._gathered: dict[asyncio.AbstractEventLoop, list[_Item[K, Q, A]]] = {}
         if meter is not None:
-            meter.read_waiting(self._queue.qsize)
+            meter.read_waiting(self._waiting)
+        # Work put in and done with, each added to by one thread alone; and the pace of batches at least half full.
+        self._put = self._done = 0.0
+        self._spent = self._worked = 0.0
         self._closed = False
         self._thread = threading.Thread(target=self._serve, name=f"inference-{name}", daemon=True)
         self._thread.start()
 
-    async def submit(self, key: K, question: Q, deadline: float) -> A:
-        """The answer. Raises Busy (the queue is full), DeadlinePassed (after `deadline` seconds), or what `run` did."""
+    def _waiting(self) -> int:
+        # A list first, in one step: other threads ask too, while event loops come and go in it.
+        return self._queue.qsize() + sum(map(len, list(self._gathered.values())))
+
+    @property
+    def expected_wait(self) -> float:
+        """Seconds until a question put in now would be begun with; 0 while no full batch has shown the pace."""
+        return max(0.0, self._put - self._done) * self._spent / self._worked if self._worked else 0.0
+
+    @property
+    def full(self) -> bool:
+        """Whether another question is refused."""
+        waiting = self._waiting()
+        return waiting >= self._size or (waiting >= self._most and self.expected_wait > self._seconds)
+
+    def refused(self) -> None:
+        """Count a question that was not taken."""
+        if self._meter is not None:
+            self._meter.rejected.inc()
+
+    async def submit(self, key: K, question: Q, deadline: float, promised: bool = False) -> A:
+        """The answer. `promised` is part of an answer that was begun, and is not refused.
+
+        Raises Busy (it would wait too long), DeadlinePassed (after `deadline` seconds), ClientGone, or what `run` did.
+        """
         if self._closed:
             raise NotReady("the service is stopping", retry_after=2)
-        if self._queue.qsize() >= self._size:
-            if self._meter is not None:
-                self._meter.rejected.inc()
-            raise Busy("too many requests are waiting; try again in a moment", retry_after=1)
-        loop = asyncio.get_running_loop()
-        item: _Item[K, Q, A] = _Item(key, question, loop.create_future(), time.perf_counter())
-        self._queue.put(item)
-        late = loop.call_later(deadline, _expire, item.answer, deadline)
+        if not promised and self.full:
+            self.refused()
+            raise Busy(Busy.WAITING, retry_after=RETRY_AFTER)
+        loop, weight = asyncio.get_running_loop(), self._weigh(question)
+        item: _Item[K, Q, A] = _Item(key, question, loop.create_future(), time.perf_counter(), weight)
+        self._put += weight
+        gathered = self._gathered.setdefault(loop, [])
+        gathered.append(item)
+        if len(gathered) == 1:
+            loop.call_soon(self._hand_over, loop)
+        patience = _Patience(item.answer, deadline)
         try:
             answer, began, ended = await item.answer
         finally:
-            late.cancel()
+            patience.end()
         timing("queue", began - item.put_at)
         timing("model", ended - began)
         return answer
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Put what the event loop took on in one turn into the queue: at the first of it the thread would wake up, and
+        answer two or three together where thirty wait."""
+        for item in self._gathered.pop(loop):
+            if self._closed:
+                _fail(item.answer, NotReady("the service is stopping", retry_after=2))
+            else:
+                self._queue.put(item)
 
     def close(self) -> None:
         """Answer what waits, then end the thread."""
@@ -86,10 +146,19 @@ class Batcher(Generic[K, Q, A]):
             for item in waiting:
                 if not item.answer.done():  # its caller may have left, or its time be over
                     groups.setdefault(item.key, []).append(item)
+            began = time.perf_counter()
             for key, items in groups.items():
                 self._answer(key, items)
+            self._learn_pace([item for items in groups.values() for item in items], time.perf_counter() - began)
+            self._done += sum(item.weight for item in waiting)
             if last:
                 return
+
+    def _learn_pace(self, items: list[_Item[K, Q, A]], seconds: float) -> None:
+        """A small batch takes longer for each question, and would tell of a wait that nobody has."""
+        if 2 * len(items) >= self._most:
+            self._spent = KEPT * self._spent + seconds
+            self._worked = KEPT * self._worked + sum(item.weight for item in items)
 
     def _answer(self, key: K, items: list[_Item[K, Q, A]]) -> None:
         began, loops = time.perf_counter(), {item.answer.get_loop() for item in items}
@@ -115,8 +184,37 @@ class Batcher(Generic[K, Q, A]):
                 loop.call_soon_threadsafe(deliver, loop)
 
 
-def _expire(answer: "asyncio.Future[tuple[A, float, float]]", deadline: float) -> None:
-    _fail(answer, DeadlinePassed(f"no answer within {deadline:g} seconds"))
+class _Patience:
+    """Ends the wait for an answer: at its deadline, or when its caller has left.
+
+    To look for the caller costs a task, as much as the answer of a small model; quick answers are spared it.
+    """
+
+    def __init__(self, answer: "asyncio.Future[tuple[A, float, float]]", deadline: float) -> None:
+        self._answer, self._deadline, self._loop = answer, deadline, answer.get_loop()
+        receive = receiver()
+        self._watch: asyncio.Task[None] | None = None
+        if receive is not None and deadline > UNWATCHED:
+            self._timer = self._loop.call_later(UNWATCHED, self._begin_to_watch, receive)
+        else:
+            self._timer = self._loop.call_later(deadline, self._expire)
+
+    def end(self) -> None:
+        self._timer.cancel()
+        if self._watch is not None:
+            self._watch.cancel()
+
+    def _begin_to_watch(self, receive: Receive) -> None:
+        self._timer = self._loop.call_later(self._deadline - UNWATCHED, self._expire)
+        self._watch = self._loop.create_task(self._leave(receive))
+
+    def _expire(self) -> None:
+        _fail(self._answer, DeadlinePassed(f"no answer within {self._deadline:g} seconds"))
+
+    async def _leave(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        _fail(self._answer, ClientGone("the client left before its answer"))
 
 
 def _fail(answer: "asyncio.Future[tuple[A, float, float]]", error: Exception) -> None:

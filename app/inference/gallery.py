@@ -141,7 +141,7 @@ class Gallery:
         drawn: Drawn = []
         for start in range(0, len(latents), STRIDE):
             part = tuple(latents[start : start + STRIDE])
-            drawn += await self.host.draw(loaded, Draw(part, body.truncation, label))
+            drawn += await self.host.draw(loaded, Draw(part, body.truncation, label), promised=start > 0)
         milliseconds = 10 * round(100 / body.fps)
         frames, stops = [picture.pixels for picture in drawn], asked.stops_of(body)
         notes = _look(loaded, body).notes(drawn[:1]) | {"seed": ",".join(map(str, stops))}

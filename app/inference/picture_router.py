@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 
+from app.core.errors import problems
 from app.core.lean import LeanRoute
 from app.core.uploads import receive
 from app.inference.album import CACHE_CONTROL
@@ -30,7 +31,7 @@ from ml.data.pictures import MOST_BYTES
 
 router = APIRouter(tags=["pictures"])
 
-SCORE = "/score"
+GENERATE, SCORE = "/generate", "/score"
 MOST_BODY = MOST_BYTES + 64 * 1024  # of /score: a picture, the fields, and what frames them
 IMAGE = "/images/{name}/{version}/{seed}"
 
@@ -57,7 +58,7 @@ async def generate(body: GenerateRequest, request: Request) -> Response:
 
 
 router.add_api_route(
-    "/generate",
+    GENERATE,
     generate,
     methods=["POST"],
     response_class=Response,
@@ -143,7 +144,12 @@ async def find_nearest(body: NearestRequest, gallery: GalleryDep, accept: Accept
     return _answer(await gallery.nearest(body, accept), {"Vary": "Accept"})
 
 
-@router.post(SCORE, summary="How real a picture looks to the discriminator", openapi_extra=SCORE_BODY)
+@router.post(
+    SCORE,
+    summary="How real a picture looks to the discriminator",
+    openapi_extra=SCORE_BODY,
+    responses=problems(404, 409, 500, 504, 507),
+)
 async def score(request: Request, gallery: GalleryDep) -> ScoreResponse:
     """The picture is made as small as those that the model was trained on."""
     async with receive(request, gallery.datasets.uploads, MOST_BYTES, max_files=1) as upload:

@@ -4,7 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainValidator, WithJsonSchema
 
-from app.core.errors import PROBLEM_RESPONSES
+from app.core.document import links
+from app.core.errors import Responses, problems
 from app.core.uploads import form
 from app.inference.schemas import ModelReference, Seed
 from ml.latents import MAX_ADDRESS, MAX_SEED, Latent, parse
@@ -51,6 +52,7 @@ class Wanted(BaseModel):
 class GenerateRequest(Wanted):
     model_config = ConfigDict(
         extra="forbid",
+        strict=True,
         json_schema_extra={
             "examples": [
                 {"count": 16, "seed": 1},
@@ -104,7 +106,9 @@ class NumbersResponse(BaseModel):
 
 
 class InterpolateRequest(Wanted):
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"seeds": [7, 12, 31], "frames": 48}]})
+    model_config = ConfigDict(
+        extra="forbid", strict=True, json_schema_extra={"examples": [{"seeds": [7, 12, 31], "frames": 48}]}
+    )
 
     seeds: list[Seed] = Field([], max_length=MOST_STOPS, description="Where the walk leads through")
     latents: list[Address] = Field([], max_length=MOST_STOPS, description="The same as addresses; after the seeds")
@@ -115,7 +119,7 @@ class InterpolateRequest(Wanted):
 
 
 class NearestRequest(Wanted):
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"seed": 7, "count": 7}]})
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"seed": 7, "count": 7}]})
 
     seed: Seed | None = Field(None, description="The drawn picture's seed")
     latent: Address | None = Field(None, description="Or its address")
@@ -150,8 +154,6 @@ def _binary(*media: str) -> dict[str, Any]:
     return {kind: {"schema": {"type": "string", "format": "binary"}} for kind in media}
 
 
-Responses = dict[int | str, dict[str, Any]]
-
 PICTURE_TYPES = ("image/png", "image/webp", "application/zip", "application/json")
 NEAREST_TYPES = ("image/png", "image/webp", "application/json")
 
@@ -161,7 +163,18 @@ GENERATE_RESPONSES: Responses = {
         "numbers their histogram, or JSON",
         "model": GenerateResponse | NumbersResponse,
         "content": _binary(*PICTURE_TYPES[:3]),
-    }
+        "links": links(
+            png=(
+                "get_png_images__name___version___seed__png_get",
+                {
+                    "name": "$response.body#/model/name",
+                    "version": "$response.body#/model/version",
+                    "seed": "$response.body#/images/0/latent",
+                },
+            )
+        ),
+    },
+    **problems(404, 406, 409, 504),
 }
 NEAREST_RESPONSES: Responses = {
     200: {
@@ -169,19 +182,24 @@ NEAREST_RESPONSES: Responses = {
         "model": NearestResponse,
         "content": _binary(*NEAREST_TYPES[:2]),
     },
+    **problems(404, 406, 504),
     409: {
+        **problems(409)[409],
         "description": "The data set that the version was trained on is not here (any more)",
-        "content": PROBLEM_RESPONSES["default"]["content"],
     },
 }
 IMAGE_RESPONSES: dict[str, Responses] = {
     kind: {
         200: {"description": "The picture", "content": _binary(f"image/{kind}")},
         304: {"description": "The copy with the ETag of If-None-Match is still right"},
+        **problems(404, 409, 504),
     }
     for kind in ("png", "webp")
 }
-INTERPOLATE_RESPONSES: Responses = {200: {"description": "The animation", "content": _binary(*MEDIA_TYPES.values())}}
+INTERPOLATE_RESPONSES: Responses = {
+    200: {"description": "The animation", "content": _binary(*MEDIA_TYPES.values())},
+    **problems(404, 409, 504),
+}
 SCORE_BODY = form(
     {"type": "string", "format": "binary", "description": "One picture: PNG, JPEG, WebP or GIF"},
     {

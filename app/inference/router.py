@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
 from pydantic_core import to_json
 
-from app.core.errors import Invalid, NotAcceptable
+from app.core.errors import ClientGone, Invalid, NotAcceptable, problems
 from app.core.negotiation import preferred
 from app.core.telemetry import request_id
 from app.inference.schemas import Explanation, PredictRequest, PredictResponse, SourceLine
@@ -31,7 +31,7 @@ MOST_WORDS = 8
     response_model=PredictResponse,
     response_model_exclude_none=True,
     summary="Suggest the next word, or complete a half-typed one",
-    responses={200: {"content": {STREAM: {"schema": {"type": "string"}}}}},
+    responses={200: {"content": {STREAM: {"schema": {"type": "string"}}}}, **problems(404, 406, 409, 504)},
 )
 async def predict_next_word(
     body: PredictRequest, request: Request, accept: Annotated[str, Header(include_in_schema=False)] = ""
@@ -134,7 +134,10 @@ async def _stream(
     before += " " if before.strip() and not before[-1].isspace() else ""
     for turn in range(1, body.words):
         seed = None if body.seed is None else (body.seed + turn) % (MAX_SEED + 1)
-        answer, _ = await host.predict(loaded, replace(query, text=before + said, seed=seed))
+        try:
+            answer, _ = await host.predict(loaded, replace(query, text=before + said, seed=seed))
+        except ClientGone:
+            return
         added = answer.continuation
         said += added
         yield format_sse_event(event="word", data_str=json.dumps({"word": added.strip(), "text": added}))

@@ -11,7 +11,9 @@ Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
 
 class PredictRequest(BaseModel):
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"text": "in the beginning"}]})
+    model_config = ConfigDict(
+        extra="forbid", strict=True, json_schema_extra={"examples": [{"text": "in the beginning"}]}
+    )
 
     text: str = Field(description="What has been typed so far; only its last words are used")
     top_k: int = Field(5, ge=1, le=50, description="Suggestions wanted")

@@ -11,6 +11,7 @@ from typing import Generic, Literal, TypeVar, cast
 
 from app.core.errors import Conflict, Invalid, ServiceError
 from app.core.metrics import Metrics
+from app.core.shedding import Queue
 from app.inference.batcher import Batcher
 from app.inference.knowing import Knowing, Taught
 from app.registry.reference import parse
@@ -22,10 +23,12 @@ from ml.mixture import Part
 from ml.process import lower_thread_priority
 from ml.serve.density import Density, Draws
 from ml.serve.images import Pixels, Sampler, from_pixels, to_pixels
+from ml.serve.state_cache import StateCache
 from ml.serve.text import Answer, NextWord, Query
 from ml.serve.warm import open_warm
 
 log = logging.getLogger(__name__)
+PATIENCE = 10  # times as long as for a word one may wait for a picture, which nobody types against
 KEPT = 16  # versions in memory beside the starters; the least recently used goes first
 
 P = TypeVar("P", NextWord, Sampler, Density)
@@ -84,6 +87,7 @@ class ModelHost:
         deadline: float,
         reload_seconds: float,
         metrics: Metrics | None = None,
+        queue_seconds: float = float("inf"),
     ) -> None:
         self.registry, self.deadline, self.reload_seconds = registry, deadline, reload_seconds
         self.queue_size, self.metrics = queue_size, metrics or Metrics()
@@ -94,14 +98,21 @@ class ModelHost:
         self._lock = threading.Lock()  # around _loaded
         self._swap = threading.Lock()  # from reading which version is active to answering from it
         self._stop = threading.Event()
+        self._states = StateCache()  # one for all versions, so that its bound is the process's
         # At an equal share of a busy core, loading would hold up answers by several times what they take.
         self._loader = ThreadPoolExecutor(1, "model-loader", initializer=lower_thread_priority)
         meters = [self.metrics.meter(name) for name in ("text", "images", "numbers")]
-        self._text: Batcher[Loaded[NextWord], Query, Answer] = Batcher("text", _predict, queue_size, 32, meters[0])
-        self._images: Batcher[Loaded[Sampler], Draw, Drawn] = Batcher("images", _draw, queue_size, 1, meters[1])
-        self._numbers: Batcher[Loaded[Density], int, Draws] = Batcher(
-            "numbers", _draw_numbers, queue_size, 1, meters[2]
+        longer = PATIENCE * queue_seconds
+        self._text: Batcher[Loaded[NextWord], Query, Answer] = Batcher(
+            "text", _predict, queue_size, 32, meters[0], queue_seconds, lambda query: query.words * query.beams
         )
+        self._images: Batcher[Loaded[Sampler], Draw, Drawn] = Batcher(
+            "images", _draw, queue_size, 1, meters[1], longer, lambda draw: len(draw.latents)
+        )
+        self._numbers: Batcher[Loaded[Density], int, Draws] = Batcher(
+            "numbers", _draw_numbers, queue_size, 1, meters[2], longer
+        )
+        self.queues: dict[str, Queue] = {"text": self._text, "images": self._images, "numbers": self._numbers}
         self._follower = threading.Thread(target=self._follow, name="model-reload", daemon=True)
 
     def start(self) -> None:
@@ -123,7 +134,7 @@ class ModelHost:
     async def predict(self, model: str | Loaded[NextWord], query: Query) -> tuple[Answer, Loaded[NextWord]]:
         """`model` is a reference, or what answered before: an answer in parts goes on although it was deleted."""
         loaded = model if isinstance(model, Loaded) else await self.taught(await self.next_word(model, query.parts))
-        return await self._text.submit(loaded, query, self.deadline), loaded
+        return await self._text.submit(loaded, query, self.deadline, promised=isinstance(model, Loaded)), loaded
 
     async def next_word(self, reference: str, parts: Sequence[Part]) -> Loaded[NextWord]:
         """What foretells words by these parts. Raises NotFound, Invalid (it draws pictures, lacks a part), Conflict."""
@@ -152,8 +163,9 @@ class ModelHost:
         loaded = self._loaded.get((name, number)) if number is not None else None
         return loaded if loaded is not None and isinstance(loaded.predictor, Sampler) else None
 
-    async def draw(self, loaded: Loaded[Sampler], draw: Draw) -> Drawn:
-        return await self._images.submit(loaded, draw, self.deadline)
+    async def draw(self, loaded: Loaded[Sampler], draw: Draw, promised: bool = False) -> Drawn:
+        """`promised`: more pictures of an answer that was begun, which is not refused any more."""
+        return await self._images.submit(loaded, draw, self.deadline, promised)
 
     async def density(self, reference: str) -> Loaded[Density] | None:
         """What draws single numbers; None for a model of another kind. Raises NotFound, Conflict (damaged)."""
@@ -217,7 +229,7 @@ class ModelHost:
                 self._loaded.move_to_end(key)
                 return self._loaded[key]
         folder = self.registry.path(name, version)
-        predictor = self._loader.submit(lambda: open_warm(folder, artifact.verify(folder))).result()
+        predictor = self._loader.submit(lambda: open_warm(folder, artifact.verify(folder), self._states)).result()
         loaded = cast(AnyLoaded, Loaded(name, version, predictor))
         with self._lock:
             self._loaded[key] = loaded

@@ -6,6 +6,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.core.document import links
+from app.core.errors import problems
 from app.core.paging import Limit, page
 from app.core.security import KeyScope
 from app.core.tables import Key
@@ -25,6 +27,7 @@ KeysDep = Annotated[Keys, Depends(keys_of)]
 class KeyRequest(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
+        strict=True,
         json_schema_extra={
             "examples": [
                 {"name": "reports", "scope": "train"},
@@ -59,7 +62,15 @@ class KeyPage(BaseModel):
     next: str | None = Field(description="The next page's `after`")
 
 
-@router.post("/keys", status_code=201, summary="Make a key")
+@router.post(
+    "/keys",
+    status_code=201,
+    summary="Make a key",
+    responses={
+        201: {"links": links(revoke=("revoke_key_keys__id__delete", {"id": "$response.body#/id"}))},
+        **problems(507),
+    },
+)
 def create_key(body: KeyRequest, keys: KeysDep, response: Response) -> NewKey:
     """The first key closes the service: from then on every request needs one, so let it be `admin`."""
     row, key = keys.create(body.name, body.scope, body.origins)
@@ -73,7 +84,7 @@ def list_keys(keys: KeysDep, limit: Limit = 50, after: str | None = None) -> Key
     return KeyPage(keys=[_shown(row) for row in rows], next=following)
 
 
-@router.delete("/keys/{id}", status_code=204, summary="Revoke a key")
+@router.delete("/keys/{id}", status_code=204, summary="Revoke a key", responses=problems(404))
 def revoke_key(
     id: Annotated[str, Path(description="A key's id", examples=["key_0123456789abcdef"])], keys: KeysDep
 ) -> None:

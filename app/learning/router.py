@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import to_jsonable_python
 
+from app.core.errors import problems
 from app.core.idempotency import AnswersDep, Key, Stored, digest_of
 from app.core.paging import Limit, page
 from app.core.tables import Phrase
@@ -39,7 +40,9 @@ AnsweringDep = Annotated[Answering, Depends(answering_of)]
 
 
 class LearnRequest(BaseModel):
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"text": "our product Zorblax"}]})
+    model_config = ConfigDict(
+        extra="forbid", strict=True, json_schema_extra={"examples": [{"text": "our product Zorblax"}]}
+    )
 
     text: str = Field(description="A phrase, as it will be typed: INKLING_MAX_PHRASE characters at most")
 
@@ -61,7 +64,7 @@ class LearnedPage(BaseModel):
 
 class ForgetRequest(BaseModel):
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"text": "our product Zorblax"}, {"all": True}]}
+        extra="forbid", strict=True, json_schema_extra={"examples": [{"text": "our product Zorblax"}, {"all": True}]}
     )
 
     text: str | None = Field(None, description="A phrase that was learned, in whatever case")
@@ -93,7 +96,7 @@ class Forgotten(BaseModel):
     "/models/{name}/learn",
     status_code=201,
     response_model=LearnedPhrase,
-    responses={200: {"model": LearnedPhrase, "description": "It was known already"}},
+    responses={200: {"model": LearnedPhrase, "description": "It was known already"}, **problems(404, 409, 507)},
     summary="Teach a model a phrase, which it knows at once",
 )
 def learn(
@@ -116,13 +119,17 @@ def learn(
     return stored.response()
 
 
-@router.get("/models/{name}/learned", summary="What a model was taught, oldest first")
+@router.get("/models/{name}/learned", summary="What a model was taught, oldest first", responses=problems(404, 409))
 def list_learned(name: Name, learning: LearningDep, limit: Limit = 50, after: str | None = None) -> LearnedPage:
     known, following = page(learning.learned(name), lambda each: each.phrase.id, limit, after)
     return LearnedPage(learned=[_seen(each) for each in known], next=following)
 
 
-@router.post("/models/{name}/forget", summary="Forget a phrase, and say which versions were trained with it")
+@router.post(
+    "/models/{name}/forget",
+    summary="Forget a phrase, and say which versions were trained with it",
+    responses=problems(404, 409),
+)
 def forget(name: Name, body: ForgetRequest, learning: LearningDep, answering: AnsweringDep) -> Forgotten:
     """The phrase that has exactly these words, in whatever case; with `containing` all in which they follow each other.
 

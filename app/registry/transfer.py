@@ -2,7 +2,7 @@
 
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import get_args
 from uuid import uuid4
@@ -38,7 +38,7 @@ class Transfer:
         """Where files may lie until they are taken in."""
         return self.registry.volume.incoming
 
-    def export(self, name: str, version: int) -> tuple[str, Iterator[bytes]]:
+    def export(self, name: str, version: int) -> tuple[str, Generator[bytes]]:
         """A file's name and content. Raises NotFound, or Conflict for a damaged version."""
         self.registry.version(name, version)
         reference = f"{name}@{version}"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from ml.process import memory_kills
 from ml.run import RunDir
 
 
@@ -86,15 +87,3 @@ class ProcessLauncher:
             process.wait()
         else:
             process.terminate()
-
-
-def memory_kills() -> int:
-    """How many processes Linux has ended to get memory back, on this machine and in this container."""
-    count = 0
-    for path in (Path("/proc/vmstat"), Path("/sys/fs/cgroup/memory.events")):
-        try:
-            lines = path.read_text().splitlines()
-        except OSError:
-            continue
-        count += sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
-    return count

@@ -1,20 +1,24 @@
 """POST /train, GET /families, and the jobs."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_jsonable_python
 
+from app.core.document import links
+from app.core.errors import Responses, problems
 from app.core.idempotency import AnswersDep, Key, Stored, digest_of
 from app.core.negotiation import preferred
 from app.core.paging import Limit
 from app.core.tables import Job
+from app.core.whole import WholeFile
 from app.registry.policy import Policy
 from app.training import stream
 from app.training.evaluations import is_evaluation
+from app.training.schemas import EventPage, Families, History, JobPage, JobResponse, Samples, Status
 from app.training.service import Jobs, Once, Training
 from app.training.states import ENDED
 from ml.families.catalog import FAMILIES, variants
@@ -26,9 +30,25 @@ router = APIRouter(tags=["training"])
 
 STREAM = "text/event-stream"
 JobId = Annotated[str, Path(description="A job's id", examples=["job_0123456789abcdef"])]
-Status = Literal[
-    "queued", "preparing", "running", "pausing", "paused", "cancelling", "succeeded", "failed", "cancelled"
-]
+
+
+def job_links(id: str) -> dict[str, Any]:
+    """Where an answer leads that has a job's id at the runtime expression `id`."""
+    given = {"job_id": id}
+    return links(
+        job=("get_job_jobs__job_id__get", given),
+        cancel=("cancel_job_jobs__job_id__cancel_post", given),
+        pause=("pause_job_jobs__job_id__pause_post", given),
+        resume=("resume_job_jobs__job_id__resume_post", given),
+        events=("get_events_jobs__job_id__events_get", given),
+        samples=("get_samples_jobs__job_id__samples_get", given),
+        history=("get_history_jobs__job_id__history_get", given),
+    )
+
+
+LOCATION = {"Location": {"description": "Where to follow the job", "schema": {"type": "string"}, "required": True}}
+ACCEPTED: dict[str, Any] = {"model": JobResponse, "headers": LOCATION, "links": job_links("$response.body#/id")}
+CHANGED: Responses = {202: {"model": JobResponse, "links": ACCEPTED["links"]}, **problems(404, 409)}
 
 
 def jobs_of(request: Request) -> Jobs:
@@ -42,6 +62,7 @@ JobsDep = Annotated[Jobs, Depends(jobs_of)]
 class TrainRequest(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
+        strict=True,
         json_schema_extra={"examples": [{"family": "lstm", "dataset": "lecture", "preset": "lecture"}]},
     )
 
@@ -61,7 +82,11 @@ class TrainRequest(BaseModel):
     priority: int = Field(0, ge=-100, le=100, description="Waiting jobs with a higher one go first")
 
 
-@router.get("/families", summary="What can be trained: presets, and the schema of each family's config")
+@router.get(
+    "/families",
+    summary="What can be trained: presets, and the schema of each family's config",
+    responses={200: {"model": Families}},
+)
 def list_families() -> dict[str, Any]:
     """A family that learns from several kinds of data has one entry, its first kind's; `variants` holds the others.
     Which one is trained follows from the data set."""
@@ -90,7 +115,12 @@ def _family(spec: FamilySpec[Any]) -> dict[str, Any]:
     }
 
 
-@router.post("/train", status_code=202, summary="Start a training in the background")
+@router.post(
+    "/train",
+    status_code=202,
+    summary="Start a training in the background",
+    responses={202: ACCEPTED, **problems(409, 507)},
+)
 def train(body: TrainRequest, jobs: JobsDep, answers: AnswersDep, key: Key = None) -> Response:
     """Answers at once with the job; `Location` is where to follow it."""
     wanted = Training(**{name: getattr(body, name) for name in TrainRequest.model_fields})
@@ -105,7 +135,11 @@ def accepted(job: Job, positions: dict[str, int]) -> Stored:
     return Stored(202, to_jsonable_python(_shown(job, positions)), {"Location": f"/jobs/{job.id}"})
 
 
-@router.get("/jobs", summary="All jobs, newest first")
+@router.get(
+    "/jobs",
+    summary="All jobs, newest first",
+    responses={200: {"model": JobPage, "links": job_links("$response.body#/jobs/0/id")}, **problems(404)},
+)
 def list_jobs(
     jobs: JobsDep, limit: Limit = 50, after: str | None = None, status: Status | None = None, model: str | None = None
 ) -> dict[str, Any]:
@@ -114,24 +148,42 @@ def list_jobs(
     return {"jobs": [_shown(job, positions) for job in shown], "next": following}
 
 
-@router.get("/jobs/{job_id}", summary="How a job stands")
+@router.get(
+    "/jobs/{job_id}",
+    summary="How a job stands",
+    responses={
+        200: {
+            "model": JobResponse,
+            "links": links(
+                model=("get_model_models__name__get", {"name": "$response.body#/result/name"}),
+                version=(
+                    "get_version_models__name__versions__version__get",
+                    {"name": "$response.body#/result/name", "version": "$response.body#/result/version"},
+                ),
+            ),
+        },
+        **problems(404),
+    },
+)
 def get_job(job_id: JobId, jobs: JobsDep) -> dict[str, Any]:
     return _shown(jobs.get(job_id), jobs.queue_positions())
 
 
-@router.post("/jobs/{job_id}/cancel", status_code=202, summary="Cancel a waiting or running job")
+@router.post("/jobs/{job_id}/cancel", status_code=202, summary="Cancel a waiting or running job", responses=CHANGED)
 def cancel_job(job_id: JobId, jobs: JobsDep) -> dict[str, Any]:
     """What it had learned is dropped. A repeat gives the same answer."""
     return _shown(jobs.cancel(job_id), jobs.queue_positions())
 
 
-@router.post("/jobs/{job_id}/pause", status_code=202, summary="Let a job rest, with all it has learned")
+@router.post(
+    "/jobs/{job_id}/pause", status_code=202, summary="Let a job rest, with all it has learned", responses=CHANGED
+)
 def pause_job(job_id: JobId, jobs: JobsDep) -> dict[str, Any]:
     """A running job writes a checkpoint, frees its memory, and is `paused` within two seconds."""
     return _shown(jobs.pause(job_id), jobs.queue_positions())
 
 
-@router.post("/jobs/{job_id}/resume", status_code=202, summary="Let a paused job go on")
+@router.post("/jobs/{job_id}/resume", status_code=202, summary="Let a paused job go on", responses=CHANGED)
 def resume_job(job_id: JobId, jobs: JobsDep) -> dict[str, Any]:
     """It waits for its turn in the queue, and goes on from its checkpoint."""
     return _shown(jobs.resume(job_id), jobs.queue_positions())
@@ -143,6 +195,7 @@ def resume_job(job_id: JobId, jobs: JobsDep) -> dict[str, Any]:
     responses={
         200: {
             "description": "`status`, `metrics`, `sample`, `message` and, last, `done`",
+            "model": EventPage,
             "content": {
                 "text/event-stream": {
                     "schema": {"type": "string"},
@@ -164,6 +217,7 @@ def resume_job(job_id: JobId, jobs: JobsDep) -> dict[str, Any]:
             },
         },
         204: {"description": "The job has ended, and everything was received: do not reconnect"},
+        **problems(404),
     },
 )
 async def get_events(
@@ -191,19 +245,43 @@ async def get_events(
     return JSONResponse(to_jsonable_python({"events": shown, "next": following}))
 
 
-@router.get("/jobs/{job_id}/samples", summary="What the model made along the way, always from the same seeds")
+@router.get(
+    "/jobs/{job_id}/samples",
+    summary="What the model made along the way, always from the same seeds",
+    responses={
+        200: {
+            "model": Samples,
+            "links": links(
+                sample=(
+                    "get_sample_jobs__job_id__samples__step__png_get",
+                    {"job_id": "$request.path.job_id", "step": "$response.body#/samples/0/step"},
+                )
+            ),
+        },
+        **problems(404),
+    },
+)
 def get_samples(job_id: JobId, jobs: JobsDep) -> dict[str, Any]:
     _, events = jobs.events(job_id, limit=10_000, kind="sample")
     return {"samples": [stream.data(event) for event in events]}
 
 
-@router.get("/jobs/{job_id}/samples/{step}.png", response_class=FileResponse, summary="One of them, as a picture")
-def get_sample(job_id: JobId, step: Annotated[int, Path(ge=0, lt=2**63)], jobs: JobsDep) -> FileResponse:
+@router.get(
+    "/jobs/{job_id}/samples/{step}.png",
+    response_class=WholeFile,
+    summary="One of them, as a picture",
+    responses={200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}, **problems(404)},
+)
+def get_sample(job_id: JobId, step: Annotated[int, Path(ge=0, lt=2**63)], jobs: JobsDep) -> WholeFile:
     caching = {"Cache-Control": "public, max-age=31536000, immutable"}
-    return FileResponse(jobs.sample(job_id, step), media_type="image/png", headers=caching)
+    return WholeFile(jobs.sample(job_id, step), media_type="image/png", headers=caching)
 
 
-@router.get("/jobs/{job_id}/history", summary="The metrics of every evaluation")
+@router.get(
+    "/jobs/{job_id}/history",
+    summary="The metrics of every evaluation",
+    responses={200: {"model": History}, **problems(404)},
+)
 def get_history(job_id: JobId, jobs: JobsDep) -> dict[str, Any]:
     return {"points": [point | {"epoch": _number(point["epoch"])} for point in jobs.history(job_id)]}
 

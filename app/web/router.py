@@ -5,10 +5,12 @@ from importlib.resources import files
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
+
+from app.core.whole import WholeFile, unranged
 
 STATIC = Path(__file__).resolve().parent / "static"
 
@@ -20,12 +22,19 @@ PAGE_POLICY = "; ".join(
         "object-src 'none'",
         "base-uri 'none'",
         "form-action 'none'",
-        "frame-ancestors 'self'",
+        "frame-ancestors 'none'",
     )
 )
 # Swagger UI writes style attributes, and shows its icons as data: addresses.
-DOCS_POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'"
-SECURITY = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+DOCS_POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data:",
+        "object-src 'none'",
+        "frame-ancestors 'none'",
+    )
+)
 
 router = APIRouter(include_in_schema=False)
 
@@ -33,8 +42,15 @@ router = APIRouter(include_in_schema=False)
 class Files(StaticFiles):
     """A folder of the page's. Public, and asked for again by ETag: a new release is seen at once, at a 304 each."""
 
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await super().__call__(unranged(scope), receive, send)
+
     async def get_response(self, path: str, scope: Scope) -> Response:
-        if not self.lookup_path(path)[0]:  # before the method is looked at: an unknown path is 404 for every one
+        try:
+            known = bool(self.lookup_path(path)[0])
+        except ValueError:  # a NUL
+            known = False
+        if not known:  # before the method is looked at: an unknown path is 404 for every one
             raise HTTPException(404)
         response = await super().get_response(path, scope)
         forever = path.endswith(".woff2")
@@ -42,7 +58,6 @@ class Files(StaticFiles):
         # Module scripts are fetched with CORS: a widget on another origin's page must be allowed to come.
         response.headers["Access-Control-Allow-Origin"] = "*"
         response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
-        response.headers.update(SECURITY)
         return response
 
 
@@ -55,13 +70,13 @@ def install(app: FastAPI) -> None:
 
 @router.api_route("/", methods=["GET", "HEAD"])
 def page() -> Response:
-    headers = {"Content-Security-Policy": PAGE_POLICY, "Cache-Control": "no-cache", **SECURITY}
-    return FileResponse(STATIC / "index.html", headers=headers)
+    headers = {"Content-Security-Policy": PAGE_POLICY, "Cache-Control": "no-cache"}
+    return WholeFile(STATIC / "index.html", headers=headers)
 
 
 @router.get("/favicon.ico")
 def favicon() -> Response:
-    return FileResponse(STATIC / "icon.svg", headers={"Cache-Control": "public, max-age=86400"})
+    return WholeFile(STATIC / "icon.svg", headers={"Cache-Control": "public, max-age=86400"})
 
 
 # -- /docs ----------------------------------------------------------------------------------------------------------
@@ -86,21 +101,19 @@ TYPES = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"
 
 @router.get("/docs")
 def docs() -> Response:
-    headers = {"Content-Security-Policy": DOCS_POLICY, **SECURITY}
-    return Response(DOCS, media_type="text/html", headers=headers)
+    return Response(DOCS, media_type="text/html", headers={"Content-Security-Policy": DOCS_POLICY})
 
 
 @router.get("/docs/start.js")
 def start() -> Response:
-    return Response(START, media_type="text/javascript", headers=SECURITY)
+    return Response(START, media_type="text/javascript")
 
 
 def _asset(name: str) -> None:
     @router.get(f"/docs/{name}", name=f"docs-{name}")
     def asset() -> Response:
         content = files("fastapi_swagger").joinpath("resources", name).read_bytes()
-        headers = {"Cache-Control": "public, max-age=86400", **SECURITY}
-        return Response(content, media_type=TYPES[name], headers=headers)
+        return Response(content, media_type=TYPES[name], headers={"Cache-Control": "public, max-age=86400"})
 
 
 for name in TYPES:

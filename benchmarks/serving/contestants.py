@@ -70,6 +70,7 @@ OURS = Contestant(
     "/predict-next-word",
     ours(MEDIUM),
     _predictions,
+    settings={"INKLING_QUEUE_SECONDS": "10"},  # no rival refuses anything, however long it takes
 )
 NOOP = Contestant(
     "noop",

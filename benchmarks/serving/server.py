@@ -21,6 +21,7 @@ from benchmarks.serving.models import Models
 
 READY_SECONDS = 120.0
 GRACE_SECONDS = 20.0
+REST_SECONDS, AT_REST = 1.0, 0.05  # a server is at rest when it takes less than this share of a core for so long
 TAKES_PART = 0.05  # of the CPU time of a load: a process below this does not answer
 
 
@@ -84,6 +85,7 @@ class Server:
                     raise DidNotRun(f"no answer from {self.contestant.name}:\n{self.log()}")
                 time.sleep(0.01)
             self.cold = Cold(sum(self.used(ended=True).values()), time.monotonic() - began)
+            self._settle()
         except BaseException:
             self.close()
             raise
@@ -121,6 +123,16 @@ class Server:
                 fields = _stat(pid)
                 seconds[pid] = sum(map(int, fields[11 : 15 if ended else 13])) / TICKS
         return seconds
+
+    def _settle(self) -> None:
+        """Wait until nothing of it starts any more: what comes behind the first answer is no part of a load."""
+        deadline, before = time.monotonic() + READY_SECONDS, -1.0
+        while time.monotonic() < deadline:
+            now = sum(self.used().values())
+            if now - before <= AT_REST * REST_SECONDS:
+                return
+            before = now
+            time.sleep(REST_SECONDS)
 
     def close(self) -> None:
         pids = {pid: _started(pid) for pid in tree(self.pid)}

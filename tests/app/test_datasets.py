@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 from app.core.db import Database
 from app.core.errors import NotFound
 from app.core.tables import Dataset, Job
+from app.datasets import reader
 from app.datasets import router as datasets_router
 from app.datasets.service import Datasets
 from ml.data import builtin
@@ -145,6 +146,15 @@ async def test_a_killed_reader_is_a_plain_problem(client: Client, datasets: Data
     found = subprocess.run(["pgrep", "-P", str(os.getpid()), "-f", "ingest_stub"], capture_output=True, text=True)
     os.kill(int(found.stdout), signal.SIGKILL)
     assert problem(await running, 500)["code"] == "crashed"
+    assert leftovers(data_dir) == []
+
+
+async def test_a_reader_that_the_kernel_ends_for_memory_had_too_much(
+    client: Client, datasets: Datasets, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kills = iter(range(2))
+    monkeypatch.setattr(reader, "memory_kills", lambda: next(kills))
+    assert problem(await upload(client, b"crash"), 413)["code"] == "out_of_memory"
     assert leftovers(data_dir) == []
 
 

@@ -11,6 +11,7 @@ from app.inference import service
 from app.registry.service import Registry
 from ml.artifact import Manifest
 from ml.serve.images import Sampler
+from ml.serve.state_cache import StateCache
 from ml.serve.text import NextWord
 
 
@@ -19,9 +20,9 @@ async def test_it_is_loaded_by_a_thread_of_lower_priority(
 ) -> None:
     open_warm, seen = service.open_warm, []
 
-    def watched(folder: Path, manifest: Manifest) -> NextWord | Sampler:
+    def watched(folder: Path, manifest: Manifest, states: StateCache) -> NextWord | Sampler:
         seen.append(os.getpriority(os.PRIO_PROCESS, 0))
-        return open_warm(folder, manifest)
+        return open_warm(folder, manifest, states)
 
     monkeypatch.setattr(service, "open_warm", watched)
     registry: Registry = app.state.registry

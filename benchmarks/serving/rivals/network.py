@@ -1,7 +1,7 @@
 """The medium model as a torch module, with the weights of the published version: what every rival serves.
 
 Plain PyTorch as a tutorial has it, but no slower than need be: one thread, inference mode, one softmax and one top-k
-for a whole batch, and the output layer for the last word alone.
+for a whole batch, the output layer for the last word alone, and the start of a text, which all begin with, read once.
 """
 
 import json
@@ -30,9 +30,17 @@ class Network(nn.Module):
         self.bias = nn.Parameter(torch.zeros(n_words))
         self.load_state_dict(weights)
 
+    def read_start(self, start: int) -> None:
+        _, self.state = self.lstm(self.embedding(torch.tensor([[start]])))
+
+    def begun(self, count: int) -> tuple[Tensor, Tensor]:
+        """The state behind the start, for so many texts."""
+        h, c = self.state
+        return h.expand(-1, count, -1).contiguous(), c.expand(-1, count, -1).contiguous()
+
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """Logits of the word after each context: ids (B, T), right-padded, lengths (B,) -> (B, V)."""
-        out, _ = self.lstm(self.embedding(ids))
+        out, _ = self.lstm(self.embedding(ids), self.begun(len(ids)))
         last = out[torch.arange(len(ids)), lengths - 1]
         return F.linear(self.project(last), self.embedding.weight, self.bias)
 
@@ -45,15 +53,16 @@ class Predictor:
         folder = folder or Path(os.environ["MODEL"])
         said = json.loads((folder / "words.json").read_text())
         self.words: list[str] = said["words"]
-        self.start, self.unknown, self.context = said["start"], said["unknown"], said["context"]
+        self.unknown, self.context = said["unknown"], said["context"]
         self.never = torch.tensor(said["never"])
         self.ids = {word: i for i, word in enumerate(self.words)}
         self.network = Network(torch.load(folder / "network.pt")).eval()
+        with torch.inference_mode():
+            self.network.read_start(said["start"])
 
     def encode(self, text: str) -> list[int]:
-        """The last words of a text; all of a short one, behind the start."""
-        ids = [self.ids.get(token, self.unknown) for token in _TOKEN.findall(text.lower())]
-        return ([self.start] * (len(ids) < self.context) + ids)[-self.context :]
+        """The last words of a text, which has at least one."""
+        return [self.ids.get(token, self.unknown) for token in _TOKEN.findall(text.lower())][-self.context :]
 
     @torch.inference_mode()
     def predict(self, texts: Sequence[str]) -> list[dict[str, Any]]:

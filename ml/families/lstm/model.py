@@ -78,12 +78,21 @@ class WordLSTM(nn.Module):
 
     def features(self, ids: Tensor, hidden: Hidden | None = None) -> tuple[Tensor, Hidden]:
         """ids (B, T) -> what the output layer reads (B, T, E), and the hidden state after the last token."""
+        out, hidden = self.outputs(ids, hidden)
+        return self.project_outputs(out), hidden
+
+    def outputs(self, ids: Tensor, hidden: Hidden | None = None) -> tuple[Tensor, Hidden]:
+        """ids (B, T) -> what the LSTM says of each (B, T, H), and the hidden state after the last token."""
         x = self.one_hot[ids] if self.is_one_hot else self.embedding(ids)  # (B, T, E)
-        out, hidden = self.lstm(self.drop(x), hidden)  # (B, T, H)
+        out, hidden = self.lstm(self.drop(x), hidden)
+        return out, hidden
+
+    def project_outputs(self, out: Tensor) -> Tensor:  # (…, H) -> (…, E), what the output layer reads
         out = self.drop_hidden(out)
         if not self.is_one_hot:
-            out = self.project(out)  # (B, T, E)
-        return self.drop(out), hidden
+            out = self.project(out)
+        heard: Tensor = self.drop(out)
+        return heard
 
     def disturb(self, ids: Tensor, share: float) -> Tensor:
         """Ids (B, T) with `share` of them replaced (Xie et al. 2017, arXiv:1703.02573): it smooths as n-grams are."""
@@ -127,9 +136,10 @@ class Step(nn.Module):
         self.model = model
 
     def forward(self, ids: Tensor, lengths: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        features, (h, c) = self.model.features(ids, (h, c))
-        last = (lengths - 1).view(-1, 1, 1).expand(-1, 1, features.shape[2])
-        return self.model.logits(features.gather(1, last).squeeze(1)), h, c
+        out, (h, c) = self.model.outputs(ids, (h, c))
+        last = (lengths - 1).view(-1, 1, 1).expand(-1, 1, out.shape[2])
+        # The last alone is projected, too: of twenty words that is a fifteenth of the arithmetic.
+        return self.model.logits(self.model.project_outputs(out.gather(1, last)[:, 0])), h, c
 
 
 def export_step(model: WordLSTM, path: Path) -> None:

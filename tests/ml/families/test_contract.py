@@ -233,7 +233,7 @@ def lstm_answers(done: Finished) -> list[tuple[np.ndarray, np.ndarray]]:
     pairs = []
     for group in [contexts, *([context] for context in contexts)]:  # together, padded, and one by one
         served = predictor.probabilities(group)
-        rows = [([1, *context] if len(context) < most else context)[-most:] for context in group]
+        rows = [predictor.context(context) for context in group]
         ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=1)
         with torch.no_grad():
             trained = torch.softmax(model(ids, torch.tensor([len(row) for row in rows])), 1)
