@@ -32,6 +32,9 @@ START_SECONDS = 0.5  # whoever asks at once has the cores: the worker's start ta
 RESTART_SECONDS = 1.0
 GRACE_SECONDS = 7  # for open requests when stopping
 KEPT_OPEN_SECONDS = 1.0  # for connections that are kept alive: in this time their next answer can say that they end
+# Longer than clients keep one (httpx 5 s, as uvicorn by itself): they must end it first, or a request meets a
+# connection that is just being closed. Idle ones are ended by `Watch`, after the time that slow clients are given.
+KEEP_ALIVE_SECONDS = 65
 LISTEN_FD = 3  # SD_LISTEN_FDS_START
 WORKER_GRACE_SECONDS = 30.0  # for a checkpoint; then the worker is killed
 
@@ -161,6 +164,7 @@ def serve(settings: Settings, with_worker: bool = True, shared: bool = False) ->
         access_log=False,
         log_config=None,  # its lines go where ours go, and look like them
         log_level=settings.log_level if settings.log_level != "info" else "warning",
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
         server_header=False,
     )

@@ -177,7 +177,7 @@ class Bench:
 
 
 def features() -> dict[str, bool]:
-    """What the service has of what rows wait for."""
+    """What the service has of what rows wait for. With int8 an answer would depend on its neighbours."""
     return {"state cache": find_spec("ml.serve.state_cache") is not None, "int8": False}
 
 

@@ -193,3 +193,39 @@ def test_memory_that_was_freed_is_kept_for_the_next_array() -> None:
     }
     assert faults["keep"] < 100
     assert faults["keep"] < faults["as it is"] / 2
+
+
+HEAPS = """
+import sys, threading
+import numpy as np
+from ml.process import give_back_freed_memory
+
+if sys.argv[1] == "give":
+    give_back_freed_memory()
+turn, left = threading.Barrier(8), []
+def work():
+    for size in (3_000_000, 200_000, 900_000):
+        held = [np.ones(size // 8) for _ in range(20_000_000 // size)]
+        turn.wait()
+        left.append(np.ones(100))  # something small stays behind the large
+        del held
+        turn.wait()
+threads = [threading.Thread(target=work) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(open("/proc/self/statm").read().split()[1])
+"""
+
+
+def test_memory_that_many_threads_freed_goes_back() -> None:
+    default = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
+
+    def pages(how: str, **settings: str) -> int:
+        command = [sys.executable, "-c", HEAPS, how]
+        return int(subprocess.run(command, env=default | settings, check=True, capture_output=True).stdout)
+
+    as_it_is = pages("as it is")
+    assert pages("give") < 0.75 * as_it_is
+    assert pages("give", MALLOC_ARENA_MAX="8") > 0.75 * as_it_is  # who set it himself is let be
