@@ -1,9 +1,12 @@
 """Follow a job on a terminal, with a worker of its own where none runs. Reads the database alone."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -29,25 +32,36 @@ def follow(jobs: Jobs, job_id: str, data_dir: Path, console: Console) -> int:
         )
     figures = TextColumn("{task.fields[figures]}")
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), figures, TimeElapsedColumn())
-    try:
+    with _interruption() as interrupted:
         with Progress(*columns, console=console) as progress:
             bar = progress.add_task("queued", total=1.0, figures="")
             job = jobs.get(job_id)
-            while job.status not in ENDED:
+            while job.status not in ENDED and not interrupted():
                 _show(progress, bar, job, jobs.queue_positions().get(job_id))
                 if helper is not None and helper.poll() is not None and jobs.get(job_id).status not in ENDED:
                     break
                 time.sleep(POLL_SECONDS)
                 job = jobs.get(job_id)
             _show(progress, bar, job, None)
-    except KeyboardInterrupt:
-        console.print(f"\nNo longer following {job_id}. " + _whereabouts(helper, job_id))
+        left = interrupted() and job.status not in ENDED
+        if left:
+            console.print(f"\nNo longer following {job_id}. " + _whereabouts(helper, job_id))
         if helper is not None:
             helper.wait()
+    if left:
         return 130
-    if helper is not None:
-        helper.wait()
     return _report(jobs.get(job_id), data_dir, console)
+
+
+@contextmanager
+def _interruption() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C was pressed, asked and not raised: an exception that comes while a library cleans up gets lost."""
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        yield lambda: bool(pressed)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _show(progress: Progress, bar: TaskID, job: Job, position: int | None) -> None:

@@ -164,7 +164,9 @@ class Bed:
         self._versions = folder / "versions"
 
     def __enter__(self) -> "Bed":
-        logging.getLogger("app").setLevel(logging.CRITICAL)
+        logger = logging.getLogger("app")
+        self._level = logger.level
+        logger.setLevel(logging.CRITICAL)
         versions = make_versions(self._versions)
         with mock.patch("app.main.Reader", ReaderHere):
             app = create_app(self.settings)
@@ -191,6 +193,7 @@ class Bed:
         self._thread.join(30)
         self._patch.stop()
         self._services.close()
+        logging.getLogger("app").setLevel(self._level)
 
 
 TINY: dict[str, dict[str, Any]] = {
