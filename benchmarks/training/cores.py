@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as processes
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from benchmarks.training import contestants
 from ml.families.gan.config import BATCH
@@ -52,7 +53,7 @@ def _half(rank: int, name: str, seconds: float, folder: Path, port: int, queue: 
         for grad, part in zip(grads, flat.div_(2).split([grad.numel() for grad in grads]), strict=True):
             grad.copy_(part.view_as(grad))
 
-    torch.optim.optimizer.register_optimizer_step_pre_hook(averaged)
+    register_optimizer_step_pre_hook(averaged)
     kind = name.partition("-")[0]
     update = contestants.ours(kind, _dataset(kind), folder, **HALVES[name])
     for _ in range(10):
