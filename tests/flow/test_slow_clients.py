@@ -48,9 +48,13 @@ def connect(service: Service, opened: list[socket.socket], sent: bytes = b"") ->
 
 
 def files(service: Service) -> int:
-    """How many files the service has open."""
+    """How many files the service has open, but for its database's, of which a pool is kept."""
     assert service.process is not None
-    return len(os.listdir(f"/proc/{service.process.pid}/fd"))
+    opened = 0
+    for file in Path(f"/proc/{service.process.pid}/fd").iterdir():
+        with contextlib.suppress(OSError):  # it was closed meanwhile
+            opened += "inkling.db" not in os.readlink(file)
+    return opened
 
 
 def answered(service: Service) -> None:
