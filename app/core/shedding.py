@@ -17,7 +17,7 @@ from typing import ClassVar, Protocol
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.core.errors import Busy, answer
-from app.core.telemetry import ROUTE, Seen, name_of, request_id
+from app.core.telemetry import GONE, ROUTE, Seen, name_of, request_id
 
 MOST_BODY = 64 * 1024  # bytes that are read for nothing, so that the connection can go on
 LEAST_A_TURN = 16  # requests that the event loop takes on at once, however long they take
@@ -148,10 +148,15 @@ class _SheddingProtocol(HttpToolsProtocol):
                 self.transport.write(answer)
                 return
             self.shedding.turns.take(self.loop)
+            self.scope[GONE] = self._has_gone  # type: ignore[literal-required]  # ASGI lets servers add to it
         elif len(self.pipeline) >= MOST_PIPELINED:
             self.transport.close()
             return
         super().on_headers_complete()
+
+    def _has_gone(self) -> bool:
+        gone: bool = self.cycle.disconnected
+        return gone
 
     def on_body(self, body: bytes) -> None:
         if not self._refused:

@@ -19,6 +19,7 @@ _draw = random.Random().getrandbits  # noqa: S311
 MOST_WAITING = 64 * 1024 * 1024  # bytes of bodies in memory that are not whole: slow clients shall not fill it
 AGAIN = {"Retry-After": "1"}
 ROUTE = "inkling.route"  # where a request's ASGI scope has the template of its route, once that is known
+GONE = "inkling.gone"  # where it has what tells whether the client has gone, under a server that knows
 
 # Told of every request when its answer begins: its ASGI scope, the status, and the seconds since its headers came.
 Seen = Callable[[Scope, int, float], None]
@@ -26,11 +27,17 @@ Seen = Callable[[Scope, int, float], None]
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 _timings: ContextVar[dict[str, float] | None] = ContextVar("timings", default=None)
 _receive: ContextVar[Receive | None] = ContextVar("receive", default=None)
+_gone: ContextVar[Callable[[], bool] | None] = ContextVar("gone", default=None)
 
 
 def receiver() -> Receive | None:
     """This request's ASGI `receive`, which says behind the body when the client has gone. None: there is no request."""
     return _receive.get()
+
+
+def leaver() -> Callable[[], bool] | None:
+    """What tells whether this request's client has gone; None: only `receiver` knows."""
+    return _gone.get()
 
 
 def name_of(given: str) -> str:
@@ -94,6 +101,7 @@ class RequestContext:
         timings: dict[str, float] = {}
         _timings.set(timings)
         _receive.set(receive)
+        _gone.set(scope.get(GONE))
         started = time.perf_counter()
         taken = int(announced) if announced.isdigit() else 0
         counts = taken == 0  # of a body without a length, what has come so far

@@ -20,13 +20,13 @@ from starlette.types import Receive
 
 from app.core.errors import Busy, ClientGone, DeadlinePassed, NotReady
 from app.core.metrics import Meter
-from app.core.telemetry import receiver, timing
+from app.core.telemetry import leaver, receiver, timing
 
 K = TypeVar("K", bound=Hashable)  # what may be answered together, e.g. one model
 Q = TypeVar("Q")
 A = TypeVar("A")
 
-UNWATCHED = 0.02  # seconds that an answer may take before anybody looks whether its caller is still there
+LOOK_SECONDS = 0.02  # between two looks at who waits: whether their time is over, whether they are still there
 KEPT = 0.8  # share of what was known of the speed that stays after another batch
 RETRY_AFTER = 1
 
@@ -60,6 +60,7 @@ class Batcher(Generic[K, Q, A]):
         self._size, self._seconds = size, seconds
         self._queue: queue.SimpleQueue[_Item[K, Q, A] | None] = queue.SimpleQueue()
         self._gathered: dict[asyncio.AbstractEventLoop, list[_Item[K, Q, A]]] = {}
+        self._patience = _Patience()
         if meter is not None:
             meter.read_waiting(self._waiting)
         # Work put in and done with, each added to by one thread alone; and the pace of batches at least half full.
@@ -106,11 +107,11 @@ class Batcher(Generic[K, Q, A]):
         gathered.append(item)
         if len(gathered) == 1:
             loop.call_soon(self._hand_over, loop)
-        patience = _Patience(item.answer, deadline)
+        waiter = self._patience.begin(item.answer, deadline)
         try:
             answer, began, ended = await item.answer
         finally:
-            patience.end()
+            self._patience.end(waiter)
         timing("queue", began - item.put_at)
         timing("model", ended - began)
         return answer
@@ -184,37 +185,68 @@ class Batcher(Generic[K, Q, A]):
                 loop.call_soon_threadsafe(deliver, loop)
 
 
-class _Patience:
-    """Ends the wait for an answer: at its deadline, or when its caller has left.
+class _Waiter:
+    """Who waits for an answer, and until when: the event loop's time `until`, `deadline` seconds after it began."""
 
-    To look for the caller costs a task, as much as the answer of a small model; quick answers are spared it.
-    """
+    __slots__ = ("_gone", "_receive", "_watch", "answer", "deadline", "until")
 
-    def __init__(self, answer: "asyncio.Future[tuple[A, float, float]]", deadline: float) -> None:
-        self._answer, self._deadline, self._loop = answer, deadline, answer.get_loop()
-        receive = receiver()
+    def __init__(self, answer: "asyncio.Future[tuple[A, float, float]]", deadline: float, now: float) -> None:
+        self.answer, self.deadline, self.until = answer, deadline, now + deadline
+        self._gone, self._receive = leaver(), receiver()
         self._watch: asyncio.Task[None] | None = None
-        if receive is not None and deadline > UNWATCHED:
-            self._timer = self._loop.call_later(UNWATCHED, self._begin_to_watch, receive)
-        else:
-            self._timer = self._loop.call_later(deadline, self._expire)
+
+    def look(self, now: float) -> None:
+        """End the wait if its time is over, or its caller has left."""
+        if now >= self.until:
+            _fail(self.answer, DeadlinePassed(f"no answer within {self.deadline:g} seconds"))
+        elif self._gone is not None:
+            if self._gone():
+                self._leave()
+        elif self._receive is not None and self._watch is None:
+            self._watch = self.answer.get_loop().create_task(self._read_on(self._receive))
 
     def end(self) -> None:
-        self._timer.cancel()
         if self._watch is not None:
             self._watch.cancel()
 
-    def _begin_to_watch(self, receive: Receive) -> None:
-        self._timer = self._loop.call_later(self._deadline - UNWATCHED, self._expire)
-        self._watch = self._loop.create_task(self._leave(receive))
-
-    def _expire(self) -> None:
-        _fail(self._answer, DeadlinePassed(f"no answer within {self._deadline:g} seconds"))
-
-    async def _leave(self, receive: Receive) -> None:
+    async def _read_on(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
-        _fail(self._answer, ClientGone("the client left before its answer"))
+        self._leave()
+
+    def _leave(self) -> None:
+        _fail(self.answer, ClientGone("the client left before its answer"))
+
+
+class _Patience:
+    """Looks after all who wait, every LOOK_SECONDS: a timer for each would cost as much as a small model's answer."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[asyncio.AbstractEventLoop, set[_Waiter]] = {}
+
+    def begin(self, answer: "asyncio.Future[tuple[A, float, float]]", deadline: float) -> _Waiter:
+        loop = answer.get_loop()
+        waiting = self._waiting.get(loop)
+        if waiting is None:
+            waiting = self._waiting[loop] = set()
+            loop.call_later(LOOK_SECONDS, self._look, loop)
+        waiter = _Waiter(answer, deadline, loop.time())
+        waiting.add(waiter)
+        return waiter
+
+    def end(self, waiter: _Waiter) -> None:
+        self._waiting[waiter.answer.get_loop()].discard(waiter)
+        waiter.end()
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        waiting = self._waiting[loop]
+        if not waiting:
+            del self._waiting[loop]
+            return
+        loop.call_later(LOOK_SECONDS, self._look, loop)
+        now = loop.time()
+        for waiter in waiting:
+            waiter.look(now)
 
 
 def _fail(answer: "asyncio.Future[tuple[A, float, float]]", error: Exception) -> None:

@@ -8,6 +8,9 @@ from ml.latents import MAX_SEED
 from ml.mixture import PARTS, Part
 
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+# A default that cannot be changed is not copied for each request. JSON has no tuples: a list is taken for one.
+Words = Annotated[tuple[str, ...], Field(strict=False)]
+Parts = Annotated[tuple[Part, ...], Field(strict=False)]
 
 
 class PredictRequest(BaseModel):
@@ -34,13 +37,13 @@ class PredictRequest(BaseModel):
         1, ge=1, le=8, description="Above 1: the likeliest continuation that a search with this many beams finds"
     )
     punctuation: bool = Field(False, description="Let a continuation hold marks between its words, and new sentences")
-    blocklist: list[str] = Field([], max_length=1000, description="Words never to suggest, in whatever case")
-    reject: list[str] = Field(
-        [], max_length=1000, description="Words just refused, as they were suggested: not suggested this time"
+    blocklist: Words = Field((), max_length=1000, description="Words never to suggest, in whatever case")
+    reject: Words = Field(
+        (), max_length=1000, description="Words just refused, as they were suggested: not suggested this time"
     )
     context: str = Field("", description="More of the caller's own words, from before `text`: they become likelier")
-    parts: list[Part] = Field(
-        list(PARTS),
+    parts: Parts = Field(
+        PARTS,
         min_length=1,
         description="Which parts may answer: the LSTM, the n-gram of its text, the cache of the caller's own words, "
         "and what the model was taught by POST /models/{name}/learn",
