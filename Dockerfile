@@ -1,7 +1,8 @@
 # Two images from one file:
 #   docker build --target api -t inkling-api .    answers; no torch; jobs wait for a worker on the same volume
 #   docker build -t inkling .                     everything: the API with a worker beside it, or the worker alone
-# docker-compose.yml runs `api` and a worker from `all`. scripts/docker-check.sh tries it all.
+#   docker build --target ray -t inkling-ray .    a node of a Ray cluster that trains, or its head: docs/scale.md
+# docker-compose.yml runs `api` and a worker from `all`, or a cluster. scripts/docker-check.sh and cluster-check.sh try it.
 
 # The virtual environment has no pip of its own: the image's pip fills it, and stays behind. Every archive must have a hash
 # that requirements/ knows (scripts/lock.sh). What never runs goes again: the packages' own tests, the Fortran compiler, and the tools with which
@@ -70,6 +71,23 @@ FROM runtime AS api
 COPY --from=packages-api /opt/venv /opt/venv
 COPY --from=code /opt/inkling /opt/inkling
 CMD ["python", "-m", "app", "serve", "--no-worker"]
+
+# Ray has an environment of its own, so that what it pins is none of the trainer's business.
+FROM python:3.11-slim AS packages-ray
+RUN python -m venv --without-pip /opt/ray
+COPY requirements/ray.txt .
+RUN pip --python /opt/ray install --no-cache-dir --require-hashes --no-deps -r ray.txt
+
+FROM runtime AS ray
+COPY --from=packages-ray /opt/ray /opt/ray
+COPY --from=packages-all /opt/venv /opt/venv
+COPY --from=code /opt/inkling /opt/inkling
+ENV PYTHONPATH=/opt/inkling \
+    RAY_AUTH_MODE=token \
+    RAY_USAGE_STATS_ENABLED=0 \
+    RAY_JOB_START_TIMEOUT_SECONDS=86400
+HEALTHCHECK NONE
+CMD ["/opt/ray/bin/ray", "--help"]
 
 # Stop it with `docker stop -t 40` while it trains: the worker then has the time to write a checkpoint.
 FROM runtime AS all

@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 # Test files run side by side; each process imports torch and some start services, so not one for every core.
 TEST_PROCESSES ?= 2
 
-.PHONY: run install test check postgresql browser starters ops docker clean
+.PHONY: run install test check postgresql seaweedfs browser starters ops docker clean
 
 run: $(STAMP)
 	@exec $(BIN)/python -m app serve
@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml clients/python/pyproject.toml constraints.txt requireme
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV) (once; a few minutes) ..."
 	@$(BIN)/python -m pip install --quiet -c constraints.txt $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL)) torch
-	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[train,tracing,dev]' -e clients/python
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[train,tracing,s3,dev]' -e clients/python
 	@$(BIN)/python -m pip install --quiet --no-deps -r requirements-data.txt
 	@touch $@
 
@@ -42,11 +42,15 @@ check: $(STAMP)
 # The tests run on both databases, and open the page in a real browser.
 postgresql:
 	@scripts/postgresql.sh
+	@scripts/nginx.sh
+
+seaweedfs: $(STAMP)
+	@scripts/seaweedfs.sh
 
 browser:
 	@scripts/browser.sh
 
-test: postgresql browser check
+test: postgresql seaweedfs browser check
 
 starters: $(STAMP)
 	$(BIN)/python -m ml.starters app/starters

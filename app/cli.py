@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ from app.main import Services
 from app.registry.policy import Policy
 from app.serve import serve as run_service
 from app.training.follow import follow
-from app.training.launcher import ProcessLauncher
+from app.training.launcher import Launcher, ProcessLauncher, Resources
 from app.training.service import Training
 from app.training.worker import Worker
 from ml.data.store import DatasetError, DatasetInfo
@@ -62,6 +63,25 @@ DataDir = Annotated[Path | None, typer.Option(help="Folder of everything kept; d
 
 def settings_of(data_dir: Path | None) -> Settings:
     return Settings() if data_dir is None else Settings(data_dir=data_dir)
+
+
+def launcher_of(settings: Settings) -> Launcher:
+    """Raises StartError saying what to set."""
+    if settings.launcher == "process":
+        return ProcessLauncher(settings.processes_per_job)
+    token = settings.ray_token or (settings.ray_token_file.read_text().strip() if settings.ray_token_file else "")
+    if not settings.ray_address or not token:
+        raise StartError("INKLING_LAUNCHER=ray needs INKLING_RAY_ADDRESS, and INKLING_RAY_TOKEN or its _FILE")
+    try:
+        from app.training.ray import RayLauncher  # most do without, and without httpx
+    except ModuleNotFoundError as error:
+        raise StartError(f"INKLING_LAUNCHER=ray needs {error.name}: pip install 'inkling[cluster]'") from error
+    wants = Resources(cpus=settings.ray_cpus, gpus=settings.ray_gpus, custom=settings.ray_resources)
+    where = (settings.data_dir, settings.ray_data_dir, settings.ray_python)
+    try:
+        return RayLauncher(settings.ray_address, token, *where, wants, settings.processes_per_job)
+    except ValueError as error:
+        raise StartError(f"INKLING_RAY_DATA_DIR: {error}") from error
 
 
 @contextmanager
@@ -100,19 +120,21 @@ def worker(
     settings = settings_of(data_dir)
     if check:
         with services(settings) as made:
-            up = made.jobs.worker_is_up()
+            # Among several machines: the one on this, which whoever asks can start again.
+            up = made.jobs.worker_is_up(socket.gethostname() if settings.database_is_shared else None)
         console.print("up" if up else "down")
         raise typer.Exit(0 if up else 1)
     if parent is not None:
         die_with(parent, signal.SIGTERM)
     logs.configure(settings.log_level, settings.log_format)
-    lock = hold(settings.make_data_dir(), "worker")
+    lock = None if settings.database_is_shared else hold(settings.make_data_dir(), "worker")
     with services(settings) as made:
+        made.join(may_lead=True)
         runs = Worker(
             made.jobs,
             made.attempts,
             made.registry,
-            ProcessLauncher(),
+            launcher_of(settings),
             checkpoint_seconds=settings.checkpoint_seconds,
             publish_seconds=2 * settings.reload_seconds,
             at_once=settings.jobs_at_once,
@@ -123,7 +145,8 @@ def worker(
             runs.run()
         else:
             runs.once(job)
-    lock.release()
+    if lock is not None:
+        lock.release()
 
 
 @app.command()

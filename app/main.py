@@ -1,11 +1,12 @@
 """The web application: services are built once, here, and reach a router through `app.state`."""
 
+import logging
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
@@ -20,9 +21,10 @@ from app.core.disk import Disk
 from app.core.document import complete
 from app.core.errors import StartError
 from app.core.idempotency import Answers
+from app.core.limits import Limits as Counted
 from app.core.limits import limits_of
 from app.core.metrics import Metrics
-from app.core.owner import Owner
+from app.core.owner import Identity, Owner
 from app.core.security import Cors, Guard, Ring, Rules, describe
 from app.core.shedding import Shedding
 from app.core.shortcut import Shortcut
@@ -54,6 +56,12 @@ from app.training.router import router as training_router
 from app.training.service import Jobs
 from app.web import router as web
 from ml.data.intake import Limits
+from ml.objects import Away, Objects
+
+if TYPE_CHECKING:
+    from app.core.fleet import Fleet
+
+log = logging.getLogger(__name__)
 
 STARTERS = Path(__file__).resolve().parent / "starters"
 EXPOSED = [
@@ -81,7 +89,8 @@ class Services:
         except (DBAPIError, OSError) as error:
             cause = getattr(error, "orig", None) or error
             raise StartError(f"the database {self.database.shown_url} cannot be used: {cause}") from error
-        self.owner = Owner(self.data_dir / ".owners")
+        self.fleet = _fleet(self.database)
+        self.owner: Identity = self.fleet or Owner(self.data_dir / ".owners")
         self.answers = Answers(self.database, self.owner)
         limits = Limits(
             files=settings.max_upload_files,
@@ -89,15 +98,29 @@ class Services:
             unpacked_bytes=settings.max_unpacked_bytes,
             skipped=settings.max_skipped,
         )
-        self.datasets = Datasets(self.database, self.data_dir, self.owner, Reader(limits), self.disk)
-        self.registry = Registry(self.database, self.data_dir / "models", settings.keep_versions)
+        self.objects = _objects(settings.artifacts)
+        self.datasets = Datasets(self.database, self.data_dir, self.owner, Reader(limits), self.disk, self.objects)
+        self.registry = Registry(self.database, self.data_dir / "models", settings.keep_versions, self.objects)
         self.transfer = Transfer(self.registry, settings.max_upload_bytes, settings.max_unpacked_bytes, self.disk)
         self.learning = Learning(
             self.database, self.registry, self.data_dir / "runs", settings.max_learned, settings.max_phrase
         )
-        self.jobs = Jobs(self.database, self.datasets, self.registry, settings.max_queued, self.data_dir, self.disk)
-        self.attempts = Attempts(self.database)
+        self.jobs = Jobs(
+            self.database,
+            self.datasets,
+            self.registry,
+            settings.max_queued,
+            self.data_dir,
+            self.disk,
+            on_cluster=settings.launcher != "process",
+        )
+        self.attempts = Attempts(self.database, self.owner if self.database.shared else None)
         self.keys = Keys(self.database, Ring(settings.may_be_open, settings.cors_origins))
+
+    def join(self, limits: Counted | None = None, may_lead: bool = False) -> None:
+        """Be one of the processes that share the database, where several can: see `app.core.fleet`."""
+        if self.fleet is not None:
+            self.fleet.start(limits, may_lead)
 
     def sweep(self) -> None:
         """Deal with what uploads and requests left half-done when their process was killed."""
@@ -105,19 +128,56 @@ class Services:
         self.datasets.sweep()
         self.owner.sweep()
 
+    def store(self) -> None:
+        """Where there is an object store: see that it has everything, and nothing half-done. It may be away."""
+        if self.objects is None:
+            return
+        try:
+            for what in (*self.registry.store_missing(), *self.datasets.store_missing()):
+                log.info("%s was copied to %s", what, self.objects.url)
+            for left in (*self.objects.sweep("models"), *self.objects.sweep("datasets")):
+                log.info("%s was removed from %s: a kill had left it", left, self.objects.url)
+        except Away as error:
+            log.error("%s; at the next start it is looked at again", error)
+
     def close(self) -> None:
         self.datasets.close()
         self.owner.close()
         self.database.close()
 
 
+def _objects(url: str) -> Objects | None:
+    """Where versions and data sets are kept; None where that is the data folder. Raises StartError."""
+    if not url:
+        return None
+    try:
+        return Objects(url)
+    except ImportError as error:
+        raise StartError("INKLING_ARTIFACTS needs obstore; install it with: pip install '.[s3]'") from error
+    except Exception as error:  # the library raises its own for a wrong variable
+        raise StartError(f"INKLING_ARTIFACTS cannot be used: {error}") from error
+
+
+def _fleet(database: Database) -> "Fleet | None":
+    """This process among those that share the database; None where it is a file."""
+    if not database.shared:
+        return None
+    from app.core.fleet import Fleet  # most do without
+
+    return Fleet(database)
+
+
 def create_app(settings: Settings) -> FastAPI:
     """The application. Raises StartError; what it starts stops with its lifespan."""
     services = Services(settings)
     services.keys.open(settings.host)
-    services.sweep()
-    services.registry.tidy()
-    services.registry.install_starters(STARTERS)
+    counted = limits_of(settings, shared=services.database.shared)
+    services.join(counted)
+    with services.database.alone(services.data_dir / ".start.lock"):
+        services.sweep()
+        services.registry.tidy()
+        services.store()
+        services.registry.install_starters(STARTERS)
     limits = (settings.queue_size, settings.deadline_seconds, settings.reload_seconds)
     metrics = Metrics()
     host = ModelHost(services.registry, services.learning, *limits, metrics, settings.queue_seconds)
@@ -165,7 +225,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(FromAlbum, album=gallery.album)
     # The last one is the first to see a request: what the guard refuses has an id, and can be read by allowed pages.
     exposed, proxied = not settings.is_local, bool(settings.trusted_proxies)
-    app.add_middleware(Guard, ring=ring, rules=rules, limits=limits_of(settings), exposed=exposed, proxied=proxied)
+    app.add_middleware(Guard, ring=ring, rules=rules, limits=counted, exposed=exposed, proxied=proxied)
     seen = _seen(settings, metrics)
     most = settings.max_body_bytes
     app.add_middleware(RequestContext, max_body_bytes=most, uploads=uploads, seen=seen, stopping=stopping)

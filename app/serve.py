@@ -13,6 +13,8 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 
 import uvicorn
@@ -144,11 +146,12 @@ class _Server(uvicorn.Server):
 def serve(settings: Settings, with_worker: bool = True, shared: bool = False) -> int:
     """Serve until SIGTERM or Ctrl-C; returns the exit code. Raises StartError saying what to do.
 
-    `shared`: other processes may serve the same data folder meanwhile, as a restart without a gap needs.
+    `shared`: other processes may serve the same data folder meanwhile, as a restart without a gap needs. Over
+    PostgreSQL they always may: it keeps apart what needs to be, on whatever machines they run.
     """
     give_back_freed_memory()
     folder = settings.make_data_dir()
-    let_go = share(folder, "service").close if shared else hold(folder, "service").release
+    let_go = _take(folder, shared) if not settings.database_is_shared else None
     listener = inherited() or listen(settings.host, settings.port)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     url = f"http://{host}:{listener.getsockname()[1]}"
@@ -180,8 +183,14 @@ def serve(settings: Settings, with_worker: bool = True, shared: bool = False) ->
 
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(run())
-    let_go()
+    if let_go is not None:
+        let_go()
     return 0 if server.started else 1
+
+
+def _take(folder: Path, shared: bool) -> Callable[[], None]:
+    """Use the data folder, alone or with others; what lets it go. Raises StartError."""
+    return share(folder, "service").close if shared else hold(folder, "service").release
 
 
 def inherited() -> socket.socket | None:

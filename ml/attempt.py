@@ -13,12 +13,13 @@ import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
 
-from ml import evaluate, files
+from ml import evaluate, files, parallel, updates
 from ml.data import builtin, store
 from ml.data.store import DatasetError
 from ml.evaluate import CannotEvaluate
 from ml.families import catalog
 from ml.families.base import TrainingError
+from ml.parallel import RankLost
 from ml.run import ExitCode, RunDir, RunSpec
 from ml.trainer import Cancelled, Interrupted, Trainer
 
@@ -51,6 +52,8 @@ def train(run: RunDir) -> ExitCode:
             files.remove_unfinished(folder)
         spec = run.read_spec()
         torch.set_num_threads(spec.threads)
+        if parallel.was_started():
+            parallel.join()
         if spec.family not in catalog.FAMILIES:
             raise TrainingError(f"no family {spec.family!r}; there are {', '.join(catalog.FAMILIES)}")
         folder = data_folder(run, spec)
@@ -58,6 +61,7 @@ def train(run: RunDir) -> ExitCode:
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(ExitCode.INTERRUPTED))  # there is nothing to save
             if asked:
                 return ExitCode.INTERRUPTED
+            parallel.end()
             evaluate.run(run, spec, folder)
             return ExitCode.DONE
         key = catalog.key_for(spec.family, store.read_info(folder).modality)
@@ -73,6 +77,8 @@ def train(run: RunDir) -> ExitCode:
     except Cancelled:
         run.emit("status", status="cancelled")
         return ExitCode.CANCELLED
+    except RankLost as error:
+        return _fail(run, "trainer_died", str(error))
     except CannotEvaluate as error:
         return _fail(run, "cannot_evaluate", str(error))
     except (TrainingError, DatasetError, ValidationError) as error:
@@ -80,6 +86,21 @@ def train(run: RunDir) -> ExitCode:
     except Exception as error:
         traceback.print_exc()
         return _fail(run, *_diagnose(error))
+    return ExitCode.DONE
+
+
+def follow(run: RunDir) -> ExitCode:
+    """Be one of the other processes of a training: do what the first one says. Nothing is written."""
+    try:
+        torch.set_num_threads(run.read_spec().threads)
+        parallel.join()
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the first decides, and says so
+        updates.follow(run.prepared)
+    except RankLost as error:
+        print(error, file=sys.stderr)
+        return ExitCode.FAILED
+    finally:
+        parallel.leave()
     return ExitCode.DONE
 
 

@@ -4,12 +4,15 @@ Must not know: what the state means.
 """
 
 import json
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load as load_bytes
+from safetensors.torch import save as save_bytes
 from safetensors.torch import save_file
 
 from ml import files
@@ -77,7 +80,20 @@ def load(path: Path) -> Any:
         metadata = file.metadata()
         if not metadata or "tree" not in metadata:
             raise SafetensorError(f"{path.name} is not a checkpoint")
-        return _unpack(json.loads(metadata["tree"]), file)
+        return _unpack(json.loads(metadata["tree"]), file.get_tensor)
+
+
+def dumps(tree: Any) -> bytes:
+    """What `save` would write."""
+    header, tensors = copied(tree)
+    return save_bytes(tensors, {"tree": header})
+
+
+def loads(data: bytes) -> Any:
+    """Read what `dumps` gave."""
+    size = int.from_bytes(data[:8], "little")  # of the JSON header, which the library does not tell
+    header = json.loads(data[8 : 8 + size])["__metadata__"]["tree"]
+    return _unpack(json.loads(header), load_bytes(data).__getitem__)
 
 
 def _pack(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
@@ -92,12 +108,12 @@ def _pack(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
     return {"value": value}
 
 
-def _unpack(value: Any, file: Any) -> Any:
+def _unpack(value: Any, get: Callable[[str], torch.Tensor]) -> Any:
     (tag, content), *_ = value.items()
     if tag == "tensor":
-        return file.get_tensor(content)
+        return get(content)
     if tag == "dict":
-        return {k: _unpack(v, file) for k, v in content}
+        return {k: _unpack(v, get) for k, v in content}
     if tag == "list":
-        return [_unpack(v, file) for v in content]
+        return [_unpack(v, get) for v in content]
     return content

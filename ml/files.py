@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ml import fence
+
 # The temporary names of `_replace` and `new_folder`, and those that safetensors makes beside the file it writes.
 _UNFINISHED = re.compile(r"\..+\.[0-9a-f]{8}(\.[^.]*)?|\.tmp[0-9A-Za-z]{6}")
 
@@ -49,6 +51,7 @@ def _replace(path: Path, write: Callable[[Path], object]) -> None:
         write(temporary)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
+        fence.check()
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -74,6 +77,7 @@ def new_folder(path: Path) -> Iterator[Path]:
             else:
                 fsync_folder(file)
         fsync_folder(temporary)
+        fence.check()
         if path.exists():
             shutil.rmtree(path)
         temporary.replace(path)

@@ -10,6 +10,7 @@
     preview/        what the model made along the way
     artifact/       the finished version, written at the very end
     log.txt         the trainer's own output
+    attempts/       which attempt may write here, where that could be in doubt: ml.fence
 
 Must not know: databases, HTTP, or what a family is.
 """
@@ -24,16 +25,19 @@ from typing import Any, BinaryIO
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ml import fence
 from ml.data.learned import LEARNED
 
 
 class ExitCode(IntEnum):
-    """How a trainer ended. INTERRUPTED means: stopped by SIGTERM with a checkpoint written, start me again."""
+    """How a trainer ended. INTERRUPTED means: stopped by SIGTERM with a checkpoint written, start me again;
+    SUPERSEDED: another attempt is at it."""
 
     DONE = 0
     FAILED = 1
     INTERRUPTED = 75
     CANCELLED = 76
+    SUPERSEDED = fence.SUPERSEDED
 
 
 class Budget(BaseModel):
@@ -67,6 +71,7 @@ class RunSpec(BaseModel):
     datasets: Path | None = Field(None, description="Folder of built-in data sets; default: beside the run")
     checkpoint_seconds: float = Field(5.0, gt=0)
     threads: int = Field(1, ge=1)
+    processes: int = Field(1, ge=0, description="That share every update, here; 0: one for each graphics card")
 
 
 class RunDir:
@@ -92,6 +97,7 @@ class RunDir:
     def emit(self, kind: str, **data: Any) -> None:
         """Append one event: status, progress, metrics, sample, message, checkpoint, done or failed."""
         line = json.dumps({"kind": kind, "time": round(time.time(), 3), **data}, allow_nan=False)
+        fence.check()
         with self.events_file.open("ab+") as file:
             # One write of a whole line; half a line that a full volume or a kill left is ended first.
             broken = file.tell() > 0 and self._last_byte(file) != b"\n"

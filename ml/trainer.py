@@ -5,7 +5,7 @@ Events go to the run's log (`RunDir.emit`); a stop is a file (cancel) or a flag 
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from ml import artifact, checkpoint, files, health, warm_start
+from ml import artifact, checkpoint, files, health, parallel, updates, warm_start
 from ml.artifact import Manifest, ScoreEntry
 from ml.data import learned, store
 from ml.families.arithmetic import choose_products
@@ -109,8 +109,10 @@ class Trainer:
             self.run.emit("status", status="running", **self._position())
             if self.family.spec.evaluates_at_start and self.state.step == 0:
                 self._evaluate()
+            self._share()
             self._loop()
             self._save()
+            parallel.end()
             return self._publish()
         finally:
             self.writer.close()
@@ -187,14 +189,11 @@ class Trainer:
         state, config = self.state, self.config
         saved = told = time.monotonic()
         started = self.now() - self.clock.seconds
-        batches = self._batches()
+        batches = updates.batches(self.family, self.data, config, self.spec.seed, state)
         while state.progress < 1:
             self._check_stop()
-            state.losses = self.family.train_step(state, config, self.data, next(batches))
-            state.step += 1
-            state.batch += 1
-            if state.batch >= self.steps_per_epoch:
-                state.epoch, state.batch = state.epoch + 1, 0
+            parallel.tell_step(state.progress)
+            updates.update(self.family, state, config, self.data, batches, self.steps_per_epoch)
             self.clock.seconds = self.now() - started
             state.progress = self._progress()
             due = math.floor(state.progress * config.evaluations + 1e-9)
@@ -235,21 +234,19 @@ class Trainer:
         self.state.progress = self._progress()
         clock.evaluations = math.floor(self.state.progress * self.config.evaluations + 1e-9)
         self._save()
+        self._share()
         remedy = f"going back to step {self.state.step:,} and on at half the rate ({clock.rescues} of {tries} times)"
         if clock.over:
             remedy = f"that was the end of {tries} tries at lower rates; the best version so far is kept"
         self.run.emit("message", text=f"{trouble}; {remedy}.")
 
-    def _batches(self) -> Iterator[Any]:
-        while True:
-            empty = True
-            for batch in self.family.batches(
-                self.data, self.config, self.spec.seed, self.state.epoch, self.state.batch
-            ):
-                empty = False
-                yield batch
-            if empty:
-                raise TrainingError("there is too little data for a single batch; give it more")
+    def _share(self) -> None:
+        """Have the other processes of this training, if there are any, go on from here with this one."""
+        if parallel.count() > 1 and self.family.shares:
+            updates.share(self.family, self.config, self.spec.seed, self.state)
+        elif parallel.count() > 1:
+            self.run.emit("message", text=f"{self.family.spec.title}: it trains in one process; the others end.")
+            parallel.end()
 
     def _progress(self) -> float:
         """The share of the budget used: the largest of its limits."""
@@ -319,9 +316,11 @@ class Trainer:
 
     def _check_stop(self) -> None:
         if self.interrupted:
+            parallel.end()  # if they have ended it was that which interrupted this one, and RankLost is raised
             self._save()
             raise Interrupted
         if self.run.stop_file.exists():
+            parallel.end()
             raise Cancelled
 
     # -- what is told ------------------------------------------------------------------------------------------------

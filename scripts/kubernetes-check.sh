@@ -6,16 +6,18 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-base=deploy/kubernetes/base
 .venv/bin/python -m venv "$work/venv"
 "$work/venv/bin/pip" install --quiet kubernetes-validate==1.37.0 2>/dev/null
 
 if command -v kubectl >/dev/null; then
-  kubectl kustomize "$base" >"$work/rendered.yaml"
-  files=("$work/rendered.yaml")
+  files=()
+  for part in base cluster; do
+    kubectl kustomize "deploy/kubernetes/$part" >"$work/$part.yaml"
+    files+=("$work/$part.yaml")
+  done
 else
-  echo "no kubectl: the files are checked as they are, not as kustomize renders them"
-  mapfile -t files < <(find "$base" -name '*.yaml' ! -name kustomization.yaml)
+  echo "no kubectl: the base's files are checked as they are; the cluster's are changes to them, and are not checked"
+  mapfile -t files < <(find deploy/kubernetes/base -name '*.yaml' ! -name kustomization.yaml)
 fi
 for version in 1.27 1.30 1.33 1.37; do # 1.27: the oldest that knows unhealthyPodEvictionPolicy by default
   "$work/venv/bin/kubernetes-validate" --strict --quiet -k "$version" "${files[@]}"

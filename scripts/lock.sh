@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Writes requirements/*.txt: what the images install, each archive with its hash, for every kind of Linux machine.
 # Run it after a change of pyproject.toml, constraints.txt or requirements-data.txt; a test says when it was forgotten.
-#   api.txt    what answers, and what sends traces where that is asked for
+#   api.txt    what answers, and what sends traces or trains on a cluster where that is asked for
 #   train.txt  the same and what trains; without torch, which comes from an index of the builder's choice (see Dockerfile)
 #   data.txt   the packages of built-in data, without what they ask for
+#   ray.txt    Ray, for the nodes of a cluster, in an environment of its own
 # uv resolves: its hashes are of all archives of a release, pip's report knows only the one for this machine.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -30,7 +31,8 @@ lock() { # lock TO ARGUMENTS...
 }
 
 mkdir -p requirements
-lock api.txt pyproject.toml --extra tracing --constraints constraints.txt
-lock train.txt pyproject.toml --extra tracing --extra train --constraints constraints.txt --no-emit-package torch
+lock api.txt pyproject.toml --extra tracing --extra cluster --extra s3 --constraints constraints.txt
+lock train.txt pyproject.toml --extra tracing --extra cluster --extra s3 --extra train --constraints constraints.txt --no-emit-package torch
 lock data.txt requirements-data.txt --no-deps
+lock ray.txt requirements-ray.txt
 wc -l requirements/*.txt

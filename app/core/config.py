@@ -22,6 +22,9 @@ class Settings(BaseSettings):
         Path("data"), description="Folder of everything that is kept: database, data sets, models, runs"
     )
     database_url: str = Field("", description="SQLAlchemy URL of the database; empty: SQLite in the data folder")
+    artifacts: str = Field(
+        "", description="s3://BUCKET/PREFIX: where versions and data sets are kept; empty: in the data folder"
+    )
     cors_origins: Annotated[list[str], NoDecode] = Field(
         [], description="Origins, separated by commas, whose pages may call the service; `*` allows all"
     )
@@ -69,6 +72,20 @@ class Settings(BaseSettings):
     checkpoint_seconds: float = Field(5.0, gt=0, description="Time between two checkpoints of a running job")
     max_queued: int = Field(100, ge=1, description="Jobs that may wait; above this POST /train gets 429")
     jobs_at_once: int = Field(1, ge=1, le=64, description="Jobs that a worker trains at the same time")
+    processes_per_job: int = Field(
+        1, ge=0, le=64, description="Processes that share each update of a job; 0: one for each graphics card"
+    )
+    launcher: Literal["process", "ray"] = Field(
+        "process", description="Where jobs train: in processes of the worker's machine, or on a Ray cluster"
+    )
+    ray_address: str = Field("", description="URL of the Ray dashboard, whose Jobs interface is used")
+    ray_token: str = Field("", repr=False, description="The cluster's RAY_AUTH_TOKEN")
+    ray_token_file: Path | None = Field(None, description="File that holds it, instead")
+    ray_data_dir: Path | None = Field(None, description="What the nodes call the data folder, which they must share")
+    ray_python: str = Field("python", description="Interpreter on the nodes that has this project and torch")
+    ray_cpus: float = Field(1.0, gt=0, description="Processors that a job has for itself, unless it says otherwise")
+    ray_gpus: float = Field(0.0, ge=0, description="Graphics cards, the same")
+    ray_resources: dict[str, float] = Field({}, description='The cluster\'s own resources, the same: {"fast-disk": 1}')
     keep_runs: int = Field(
         100, ge=0, description="Ended jobs whose samples, logs and checkpoints are kept; older ones go"
     )
@@ -110,6 +127,11 @@ class Settings(BaseSettings):
     def may_be_open(self) -> bool:
         """Whether everyone may be answered as long as there is no key: nobody else can reach it, or it was said so."""
         return self.is_local or self.allow_open
+
+    @property
+    def database_is_shared(self) -> bool:
+        """Whether it is a server's, which any number of processes may use, on any machines."""
+        return self.database_url.startswith("postgres")
 
     @property
     def database(self) -> str:

@@ -14,6 +14,7 @@ from app.core.errors import StartError
 
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 WRITES = 0x1A6B  # the advisory lock's number on PostgreSQL
+STARTS = 0x1A6C  # the same of what starting processes do one after the other
 LOCK_SECONDS = 10  # a write that waits longer for the one before it is given up: 503, or the worker tries again
 IDLE_SECONDS = 60  # PostgreSQL ends a writer that froze with the lock in its hands
 # A lost connection is noticed in seconds, not in the hours that TCP would take. The URL's query overrides each.
@@ -40,7 +41,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         full = _complete(url)
-        remote = full.get_backend_name() == "postgresql"
+        self.shared = remote = full.get_backend_name() == "postgresql"  # by any number of processes, on any machines
         self.engine = create_engine(full, pool_pre_ping=remote, pool_timeout=LOCK_SECONDS)
         self._reader: Engine = self.engine
         self._writer: Engine = self.engine
@@ -64,6 +65,19 @@ class Database:
             _take_turn(session.connection())
             yield session
 
+    @contextmanager
+    def alone(self, lock: Path) -> Iterator[None]:
+        """One process at a time inside the block; the others wait. By the file `lock`, or by PostgreSQL, since not
+        every file system carries locks from one machine to another."""
+        if not self.shared:
+            with FileLock(lock):
+                yield
+            return
+        with self.engine.connect() as connection:
+            connection.execute(select(func.set_config("idle_in_transaction_session_timeout", "0", True)))
+            connection.execute(select(func.pg_advisory_xact_lock(STARTS)))
+            yield
+
     def migrate(self, lock: Path) -> None:
         """Bring the schema to the newest revision; `lock` keeps two starting processes apart."""
         if self._is_migrated():
@@ -74,9 +88,9 @@ class Database:
 
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))
-        with FileLock(lock), self.engine.connect() as connection:
+        with self.alone(lock), self.engine.connect() as connection:
             config.attributes["connection"] = connection
-            _take_turn(connection)  # of another machine's start, too
+            _take_turn(connection)  # before what writes already
             command.upgrade(config, "head")
             connection.commit()
 

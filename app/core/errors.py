@@ -36,6 +36,7 @@ from starlette.requests import ClientDisconnect
 
 from app.core.secure import secured
 from app.core.telemetry import request_id
+from ml.objects import Away
 
 log = logging.getLogger(__name__)
 
@@ -312,6 +313,10 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(OSError)
     async def on_volume(request: Request, error: OSError) -> Response:
+        if isinstance(error, Away):
+            log.warning("%s %s: %s", request.method, request.scope["path"], error)
+            detail = "the store of models and data sets does not answer; try again"
+            return problem(503, detail, request.scope["path"], "store", None, {"Retry-After": "5"})
         if error.errno not in VOLUME_ERRORS:
             raise error
         return problem(507, _volume_detail(error), request.scope["path"], VolumeFull.code)

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from app.core.db import Database
 from app.core.errors import Conflict, Invalid
-from app.core.owner import Owner
+from app.core.owner import Identity
 from app.core.tables import Answer, now
 
 KEPT = timedelta(hours=48)
@@ -56,7 +56,7 @@ class Stored:
 class Answers:
     """The stored answers. What takes a session belongs to the caller's write transaction."""
 
-    def __init__(self, database: Database, owner: Owner) -> None:
+    def __init__(self, database: Database, owner: Identity) -> None:
         self.database, self.owner = database, owner
 
     # -- in the transaction of what the request does, when that is short -----------------------------------------------

@@ -5,11 +5,35 @@ go however the process ends. Must not know: what the work is.
 import secrets
 import threading
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from filelock import FileLock, Timeout
 
 State = Literal["alive", "dead", "unknown"]
+
+
+class Identity(Protocol):
+    """This process among those that share something: a folder (`Owner`), or a database (`app.core.fleet`)."""
+
+    @property
+    def token(self) -> str:
+        """This process's name, to mark its half-done work with."""
+
+    @property
+    def used(self) -> bool:
+        """Whether anybody asked for it."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the one that sees to what the dead left."""
+
+    def state(self, token: str) -> State:
+        """Whether the process of this token lives. Unknown: it ended well, or it runs on another data folder."""
+
+    def sweep(self) -> None:
+        """Forget the dead; whatever they left must have been dealt with."""
+
+    def close(self) -> None: ...
 
 
 class Owner:
@@ -33,6 +57,10 @@ class Owner:
     @property
     def used(self) -> bool:
         return self._lock.is_locked
+
+    @property
+    def leads(self) -> bool:
+        return True
 
     def state(self, token: str) -> State:
         """Whether the process of this token lives. Unknown: it ended well, or it runs on another data folder."""

@@ -58,6 +58,7 @@ class Job(Base):
     budget: Mapped[dict[str, Any]]
     activate: Mapped[str]
     base: Mapped[str | None]  # "name@3": the version whose weights it starts from
+    resources: Mapped[dict[str, Any] | None]  # that a run is to have for itself in a cluster
     priority: Mapped[int] = mapped_column(default=0)  # the higher goes first
     status: Mapped[str] = mapped_column(default="queued", index=True)
     attempt: Mapped[int] = mapped_column(default=0)
@@ -76,6 +77,7 @@ class Job(Base):
     metrics: Mapped[dict[str, Any]] = mapped_column(default=dict)
     error: Mapped[dict[str, Any] | None]
     result: Mapped[dict[str, Any] | None]
+    worker: Mapped[str | None]  # the process that takes care of the attempt; empty where there can be only one
     events_offset: Mapped[int] = mapped_column(Large, default=0)  # bytes of the run's event log already taken in
     created_at: Mapped[datetime] = mapped_column(default=now)
     started_at: Mapped[datetime | None]
@@ -205,6 +207,19 @@ class Answer(Base):
     headers: Mapped[dict[str, Any]] = mapped_column(default=dict)
     body: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Member(Base):
+    """A process of those that share one PostgreSQL: its sign of life, and what it has counted (`app.core.fleet`).
+
+    Nothing here outlives a crash of the database, nor has to."""
+
+    __tablename__ = "members"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    seen_at: Mapped[datetime]  # by the database's clock
+    number: Mapped[int]  # of its newest count
+    counts: Mapped[dict[str, Any]]
 
 
 class Worker(Base):

@@ -25,14 +25,16 @@ from sqlalchemy.orm import Session
 from app.core.db import Database
 from app.core.disk import Disk
 from app.core.errors import Conflict, Invalid, NotFound, volume_errors
-from app.core.owner import Owner
+from app.core.owner import Identity
 from app.core.paging import page
 from app.core.tables import Dataset, Job
 from app.core.uploads import Part, Upload, base_name
 from app.datasets.reader import Reader
+from app.datasets.store import KEY, Store
 from ml import files
 from ml.data import builtin, store
 from ml.data.store import DatasetInfo, Modality
+from ml.objects import Objects
 
 ENDED = ("succeeded", "failed", "cancelled")  # jobs that need their data no more
 NAMED = 5  # uploads that an error message lists
@@ -56,10 +58,17 @@ class Datasets:
     """A data set is named by its id: a built-in one's name, or ds_… of the content of an upload."""
 
     def __init__(
-        self, database: Database, data_dir: Path, owner: Owner, reader: Reader, disk: Disk | None = None
+        self,
+        database: Database,
+        data_dir: Path,
+        owner: Identity,
+        reader: Reader,
+        disk: Disk | None = None,
+        objects: Objects | None = None,
     ) -> None:
         self.database, self.owner, self.reader, self.disk = database, owner, reader, disk or Disk(data_dir)
         self.folder, self._uploads = data_dir / "datasets", data_dir / "uploads"
+        self.store = Store(database, self.folder, objects)
 
     # -- looked at ---------------------------------------------------------------------------------------------------
 
@@ -92,8 +101,13 @@ class Datasets:
             raise self._not_found(session, name)
 
     def path(self, name: str) -> Path:
-        """Where its folder lies (a built-in one's, once it is prepared). Raises NotFound."""
-        return self.folder / self.entry(name).id
+        """Where its folder lies (a built-in one's, once it is prepared). Raises NotFound; and what `Store.fetch` does,
+        where uploads are kept in an object store and this one is not yet here."""
+        folder = self.folder / self.entry(name).id
+        if self.store.objects is not None and name not in builtin.BUILTIN and not folder.exists():
+            with self.scratch() as scratch:
+                self.store.fetch(name, scratch)
+        return folder
 
     def source(self, name: str) -> str:
         """What a run is told: a built-in one's name, or an upload's folder. Raises NotFound."""
@@ -130,7 +144,7 @@ class Datasets:
     def preview(self, name: str) -> Path | None:
         """The file preview.json of a text, preview.png of pictures; None when it must be made. Raises NotFound."""
         entry = self.entry(name)
-        path = self.folder / entry.id / ("preview.json" if entry.info.modality == "text" else "preview.png")
+        path = self.path(name) / ("preview.json" if entry.info.modality == "text" else "preview.png")
         return path if path.exists() else None
 
     def make_preview(self, name: str) -> Path:
@@ -146,7 +160,7 @@ class Datasets:
     def common_words(self, entry: Entry) -> list[Any] | None:
         """Of a text that is prepared: its most common words, with their counts."""
         with suppress(OSError, ValueError, KeyError):
-            words: list[Any] = json.loads((self.folder / entry.id / "preview.json").read_bytes())["common_words"]
+            words: list[Any] = json.loads((self.path(entry.id) / "preview.json").read_bytes())["common_words"]
             return words
         return None
 
@@ -191,7 +205,8 @@ class Datasets:
                 report=report.model_dump(mode="json"),
             )
             try:
-                return self._publish(row, upload.folder)
+                with self.store.offered(row, upload.folder / "dataset"):
+                    return self._publish(row, upload.folder)
             except BaseException:
                 with suppress(SQLAlchemyError, OSError):
                     self._remove_unlisted(row.id)
@@ -223,8 +238,10 @@ class Datasets:
             job = session.scalar(select(Job.id).where(Job.dataset == name, Job.status.not_in(ENDED)).limit(1))
             if job is not None:
                 raise Conflict(f"the job {job} needs the data set {name!r}; cancel it, or wait until it has ended")
+            key = row.info.get(KEY)
             session.delete(row)
         self._remove_unlisted(name)
+        self.store.withdraw(key)
 
     def _remove_unlisted(self, name: str) -> None:
         """Remove an upload's folder that has no row. The look and the move are one transaction: `_publish` waits."""
@@ -232,6 +249,10 @@ class Datasets:
             folder = self.folder / name
             if session.get(Dataset, name) is None and folder.exists():
                 folder.rename(scratch / "removed")
+
+    def store_missing(self) -> list[str]:
+        """Copy to the object store what was uploaded before there was one. Returns it. Raises Away."""
+        return self.store.add_missing()
 
     # -- the volume --------------------------------------------------------------------------------------------------
 

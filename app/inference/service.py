@@ -20,6 +20,7 @@ from ml import artifact
 from ml.artifact import ArtifactError
 from ml.latents import Latent
 from ml.mixture import Part
+from ml.objects import Away
 from ml.process import lower_thread_priority
 from ml.serve.density import Density, Draws
 from ml.serve.images import Pixels, Sampler, from_pixels, to_pixels
@@ -92,6 +93,7 @@ class ModelHost:
         self.registry, self.deadline, self.reload_seconds = registry, deadline, reload_seconds
         self.queue_size, self.metrics = queue_size, metrics or Metrics()
         self.problems: dict[str, str] = {}
+        self._said_away: set[str] = set()
         self._knowing = Knowing(taught)
         self._active: dict[str, int] = {}
         self._loaded: OrderedDict[tuple[str, int], AnyLoaded] = OrderedDict()
@@ -300,12 +302,12 @@ class ModelHost:
 
     def _refresh(self) -> None:
         self._knowing.follow()
+        away = self._fetch()
         with self._swap:
             active, versions = self.registry.present()
             self._forget_deleted(active, versions)
             for name, version in active.items():
-                follows = name in STARTERS or name in self._active  # others are loaded when first asked for
-                if not follows or self.problems.get(name, "").startswith(f"{name}@{version} "):
+                if not self._follows(name) or self._is_damaged(name, version) or name in away:
                     continue
                 if self._active.get(name) != version:
                     try:
@@ -317,11 +319,41 @@ class ModelHost:
                         continue
                 self._answer_from(name, version)
 
+    def _follows(self, name: str) -> bool:
+        return name in STARTERS or name in self._active  # others are loaded when first asked for
+
+    def _is_damaged(self, name: str, version: int) -> bool:
+        return self.problems.get(name, "").startswith(f"{name}@{version} ")
+
+    def _fetch(self) -> set[str]:
+        """Where versions are kept in an object store, have here what is to answer, while nobody waits for it.
+
+        Returns the models that cannot be fetched now: what they answer with goes on, and they are tried again.
+        """
+        away: set[str] = set()
+        if self.registry.volume.objects is None:
+            return away
+        for name, version in self.registry.active().items():
+            if not self._follows(name) or self._active.get(name) == version or self._is_damaged(name, version):
+                continue
+            try:
+                self.registry.path(name, version)
+            except (ArtifactError, ServiceError):  # loading it says so; or it was deleted just now
+                continue
+            except Away as error:
+                away.add(name)
+                if name not in self._said_away:
+                    log.error("%s@%d cannot be fetched: %s", name, version, error)
+                self.problems[name] = f"version {version} of {name} cannot be fetched: {error}"
+        self._said_away = away
+        return away
+
     def _forget_deleted(self, active: dict[str, int], versions: set[tuple[str, int]]) -> None:
         """Drop what is no longer in the registry. Requests that wait for an answer of it hold it themselves."""
         with self._lock:
             for key in self._loaded.keys() - versions:
                 del self._loaded[key]
+                self.registry.forget_copy(*key)
         for name in self._active.keys() - active.keys():
             del self._active[name]
             self.problems.pop(name, None)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from app.core.tables import Model, Version
+from app.registry.volume import KEY
 
 MOST_SAMPLE_BYTES = 64 * 1024  # of a text; what is longer is cut
 
@@ -27,7 +28,7 @@ def whole(model: Model, versions: Sequence[Version]) -> dict[str, Any]:
     """A model with its versions."""
     return summary(model) | {
         "versions": [
-            {k: v for k, v in row.card.items() if k != "created"}
+            {k: v for k, v in row.card.items() if k not in ("created", KEY)}
             | {
                 "version": row.version,
                 "active": row.version == model.active,
@@ -47,7 +48,7 @@ def card(model: Model, row: Version, folder: Path) -> dict[str, Any]:
         "name": model.name,
         "version": row.version,
         "active": row.version == model.active,
-        **row.card,
+        **{k: v for k, v in row.card.items() if k != KEY},
         "job_id": row.job_id,
         "created_at": row.created_at,
         "lineage": {

@@ -17,9 +17,10 @@ from app.core.db import Database
 from app.core.errors import Conflict, Invalid, NotFound, NotReady
 from app.registry import history
 from app.registry.policy import Policy, decide
-from app.registry.volume import Volume
+from app.registry.volume import KEY, Volume
 from ml import artifact
 from ml.artifact import ArtifactError, Manifest
+from ml.objects import Objects
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +45,23 @@ class Registry:
     `keep_versions`: after every new version the older ones go, all but this many beside the active one; 0 keeps all.
     """
 
-    def __init__(self, database: Database, folder: Path, keep_versions: int = 0) -> None:
+    def __init__(
+        self, database: Database, folder: Path, keep_versions: int = 0, objects: Objects | None = None
+    ) -> None:
         self.database, self.keep_versions = database, keep_versions
-        self.volume = Volume(folder)
+        self.volume = Volume(folder, objects)
 
     def path(self, name: str, version: int) -> Path:
-        return self.volume.path(name, version)
+        """Where a version's files lie; fetched first where they are kept in an object store and not yet here.
+
+        With such a store it raises NotFound, ArtifactError for a damaged copy, and Away, which passes.
+        """
+        folder = self.volume.path(name, version)
+        if self.volume.objects is not None and not folder.exists():
+            card = self.version(name, version).card
+            if card.get(KEY):
+                self.volume.fetch(name, version, card[KEY], Manifest.model_validate(card))
+        return folder
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -147,14 +159,14 @@ class Registry:
         publish twice. `once`: a version made of the very same files is answered instead of a copy.
         """
         # The copy comes before the database's lock: it may take long.
-        with self.volume.staged(source) as staged, self.database.write() as session:
+        with self.volume.staged(source, name) as staged, self.database.write() as session:
             done = self._published(session, job_id)
             if done is not None:
                 active = self._model(session, done.model).active == done.version
                 return Published(done.model, done.version, active, "published before")
             if staged is None:
                 raise ArtifactError("the run left no version")
-            folder, manifest = staged
+            manifest = staged.manifest
             model = session.get(tables.Model, name)
             holds = model.modality if model else STARTERS.get(name, manifest.modality)
             if holds != manifest.modality:
@@ -169,13 +181,13 @@ class Registry:
             current = session.get(tables.Version, (name, model.active)) if model.active else None
             better, reason = decide(policy, manifest, Manifest.model_validate(current.card) if current else None)
             version = history.next_number(session, name)
-            card = manifest.model_dump(mode="json")
+            card = manifest.model_dump(mode="json") | ({KEY: staged.key} if staged.key else {})
             session.add(tables.Version(model=name, version=version, job_id=job_id, card=card))
             if better:
                 history.activate(session, model, version)
                 model.family = manifest.family
             session.flush()
-            self.volume.place(folder, name, version)
+            self.volume.place(staged, name, version)
         if self.keep_versions:
             try:
                 self.prune(name, self.keep_versions)
@@ -229,8 +241,8 @@ class Registry:
                     f"with PUT /models/{name}/active, or delete the whole model"
                 )
             history.refuse_needed(session, name, [version])
-            self._forget(session, name, [version])
-        self.volume.discard(name, version)
+            gone = self._forget(session, name, [version])
+        self._discard(name, gone)
 
     def prune(self, name: str, keep: int) -> list[int]:
         """Remove old versions but the active one, the one a rollback comes to, and the newest `keep` of the others.
@@ -245,10 +257,8 @@ class Registry:
             rows = session.scalars(newest_first.order_by(tables.Version.version.desc()))
             needed = history.needed_by(session, name)
             others = [version for version in rows if version not in kept][keep:]
-            gone = [version for version in others if f"{name}@{version}" not in needed]
-            self._forget(session, name, gone)
-        for version in gone:
-            self.volume.discard(name, version)
+            gone = self._forget(session, name, [v for v in others if f"{name}@{v}" not in needed])
+        self._discard(name, gone)
         return sorted(gone)
 
     def delete_model(self, name: str) -> None:
@@ -261,14 +271,28 @@ class Registry:
             every = session.scalars(versions).all()
             history.refuse_needed(session, name, every)
             session.execute(delete(tables.Activation).where(tables.Activation.model == name))
-            self._forget(session, name, every)
+            gone = self._forget(session, name, every)
             session.delete(model)
-        for version in every:
-            self.volume.discard(name, version)
+        self._discard(name, gone)
 
-    def _forget(self, session: Session, name: str, versions: Iterable[int]) -> None:
+    def _forget(self, session: Session, name: str, versions: Iterable[int]) -> dict[int, str | None]:
+        """Remove their rows; returns the keys of their copies in the object store, for `_discard` after the commit."""
         table = tables.Version
-        session.execute(delete(table).where(table.model == name, table.version.in_(list(versions))))
+        rows = (table.model == name) & table.version.in_(list(versions))
+        found = session.execute(select(table.version, table.card).where(rows))
+        keys = {version: card.get(KEY) for version, card in found}
+        session.execute(delete(table).where(rows))
+        return keys
+
+    def _discard(self, name: str, gone: dict[int, str | None]) -> None:
+        for version, key in gone.items():
+            self.volume.discard(name, version)
+            self.volume.withdraw(key)
+
+    def forget_copy(self, name: str, version: int) -> None:
+        """Remove this machine's copy of a version that was deleted on another."""
+        if self.volume.objects is not None:
+            self.volume.discard(name, version)
 
     def tidy(self) -> None:
         """Remove the folders that a kill left in the middle of a registration or a deletion. At a service's start.
@@ -282,6 +306,25 @@ class Registry:
                 for left in self.volume.versions(number.model) - rows:
                     if left <= number.last:
                         self.volume.discard(number.model, left)
+
+    def store_missing(self) -> list[str]:
+        """Copy to the object store what was published here before there was one. Returns it. Raises Away."""
+        with self.database.read() as session:
+            rows = session.execute(select(tables.Version.model, tables.Version.version, tables.Version.card)).all()
+        stored = []
+        for name, version, card in rows:
+            folder = self.volume.path(name, version)
+            if self.volume.objects is None or card.get(KEY) or not folder.exists():
+                continue
+            key = self.volume.store(folder, name)
+            with self.database.write() as session:
+                row = session.get(tables.Version, (name, version))
+                if row is not None and not row.card.get(KEY):
+                    row.card = {**row.card, KEY: key}
+                    stored.append(f"{name}@{version}")
+                    key = None
+            self.volume.withdraw(key)  # another machine was faster, or it was deleted
+        return stored
 
     def install_starters(self, folder: Path) -> list[str]:
         """Publish each starter model that the volume does not know yet. Returns their names."""

@@ -25,7 +25,7 @@ SHOWN = ("loss", "train_loss", "perplexity", "loss_d", "loss_g", "d_real", "d_fa
 def follow(jobs: Jobs, job_id: str, data_dir: Path, console: Console) -> int:
     """Show a bar with loss, speed and time left until the job has ended; returns the command's exit code."""
     helper: subprocess.Popen[bytes] | None = None
-    if is_free(data_dir, "worker"):
+    if not jobs.worker_is_up() if jobs.database.shared else is_free(data_dir, "worker"):
         quiet = {**os.environ, "INKLING_LOG_LEVEL": "warning"}  # the bar has the terminal
         helper = subprocess.Popen(
             [sys.executable, "-m", "app", "worker", "--data-dir", str(data_dir), "--job", job_id], env=quiet

@@ -8,10 +8,24 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from ml.process import memory_kills
 from ml.run import RunDir
+
+
+class Resources(BaseModel):
+    """What a run is to have for itself, where runs share a cluster. What is None is the service's setting."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    cpus: float | None = Field(None, gt=0, le=1024, description="Processors; it computes on as many threads")
+    gpus: float | None = Field(None, ge=0, le=1024, description="Graphics cards; below 1, a share of one")
+    custom: dict[str, Annotated[float, Field(gt=0, le=1_000_000)]] | None = Field(
+        None, description="Amounts of what the cluster's nodes were given by name", examples=[{"fast-disk": 1}]
+    )
 
 
 @dataclass(frozen=True)
@@ -19,19 +33,25 @@ class RunStatus:
     """`code` is an `ml.run.ExitCode`, or the negative number of the signal that ended it; None unless it ended.
 
     `lost`: nobody knows what became of it, e.g. the machine it ran on is gone. `out_of_memory`: the system ended it to
-    get memory back.
+    get memory back. `detail`: what a user should know of it; may change while it runs.
     """
 
     state: Literal["pending", "running", "ended", "lost"]
     code: int | None = None
     out_of_memory: bool = False
+    detail: str = ""
 
 
 class Launcher(Protocol):
-    """A run is named by a string, so that it may outlive the process that submitted it."""
+    """A run is named by a string, so that it may outlive the process that submitted it; `outlives`: it does."""
 
-    def submit(self, run_dir: Path) -> str:
+    outlives: bool
+
+    def submit(self, run_dir: Path, attempt: int, resources: Resources) -> str:
         """Start `python -m ml.train RUN_DIR` somewhere; returns the run's name. Raises OSError."""
+
+    def find(self, run_dir: Path, attempt: int) -> str | None:
+        """The name of the run that this attempt was, if it may have outlived who submitted it. Raises OSError."""
 
     def status(self, run: str) -> RunStatus:
         """How it is. Once it has ended, that is said the same at every call."""
@@ -51,13 +71,19 @@ class ProcessLauncher:
     It stays in this session: in a new one, a kernel with autogroups would undo `nice`.
     """
 
-    def __init__(self) -> None:
+    outlives = False
+
+    def __init__(self, processes: int = 1) -> None:
+        """`processes` share each run's updates; 0: one for each graphics card."""
+        self._processes = processes
         self._running: dict[str, tuple[subprocess.Popen[bytes], int]] = {}  # with the memory kills there had been
         self._ended: dict[str, RunStatus] = {}
         self._numbers = itertools.count(1)
 
-    def submit(self, run_dir: Path) -> str:
+    def submit(self, run_dir: Path, attempt: int = 1, resources: Resources | None = None) -> str:
         command = [*QUIETLY, sys.executable, "-m", "ml.train", str(run_dir), "--parent", str(os.getpid())]
+        if self._processes != 1:
+            command += ["--processes", str(self._processes)]
         # Numeric libraries read these once, when they are loaded.
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         name = f"{run_dir.name}-{next(self._numbers)}"
@@ -65,6 +91,9 @@ class ProcessLauncher:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
         self._running[name] = (process, memory_kills())
         return name
+
+    def find(self, run_dir: Path, attempt: int) -> str | None:
+        return None
 
     def status(self, run: str) -> RunStatus:
         if run in self._running:

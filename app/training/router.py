@@ -18,6 +18,7 @@ from app.core.whole import WholeFile
 from app.registry.policy import Policy
 from app.training import stream
 from app.training.evaluations import is_evaluation
+from app.training.launcher import Resources
 from app.training.schemas import EventPage, Families, History, JobPage, JobResponse, Samples, Status
 from app.training.service import Jobs, Once, Training
 from app.training.states import ENDED
@@ -80,6 +81,9 @@ class TrainRequest(BaseModel):
         None, description="Version whose weights to start from, e.g. next-word@1; its size and layers are taken over"
     )
     priority: int = Field(0, ge=-100, le=100, description="Waiting jobs with a higher one go first")
+    resources: Resources | None = Field(
+        None, description="What it is to have for itself, where the service trains on a cluster (INKLING_LAUNCHER=ray)"
+    )
 
 
 @router.get(
@@ -300,6 +304,7 @@ def _shown(job: Job, positions: dict[str, int]) -> dict[str, Any]:
         "budget": job.budget,
         "activate": job.activate,
         "base": job.base,
+        "resources": job.resources,
         "priority": job.priority,
         "progress": job.progress,
         "epoch": _number(job.epoch),

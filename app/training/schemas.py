@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, JsonValue
 
 from app.registry.policy import Policy
+from app.training.launcher import Resources
 from ml.run import Budget
 
 Status = Literal[
@@ -39,6 +40,7 @@ class JobResponse(BaseModel):
     budget: Budget
     activate: Policy
     base: str | None = Field(description="Version whose weights it starts from, as name@3")
+    resources: Resources | None = Field(description="What it was to have for itself in a cluster")
     priority: int
     progress: float = Field(ge=0, le=1)
     epoch: float

@@ -23,6 +23,7 @@ from app.registry.policy import Policy
 from app.registry.reference import parse
 from app.registry.service import Registry
 from app.training.evaluations import is_evaluation
+from app.training.launcher import Resources
 from app.training.states import ENDED, LIVE, end, find, move, tell
 from ml import files
 from ml.data import learned
@@ -49,6 +50,7 @@ class Training:
     activate: Policy = "if_better"
     base: str | None = None
     priority: int = 0
+    resources: Resources | None = None
 
 
 @dataclass(frozen=True)
@@ -87,15 +89,19 @@ class Jobs:
         max_queued: int,
         data_dir: Path,
         disk: Disk | None = None,
+        on_cluster: bool = False,
     ) -> None:
         self.database, self.datasets, self.registry, self.max_queued = database, datasets, registry, max_queued
         self.data_dir, self.runs = data_dir, data_dir / "runs"
         self.disk = disk or Disk(data_dir)
+        self.on_cluster = on_cluster  # where a job can have resources of its own
 
     # -- asked for ---------------------------------------------------------------------------------------------------
 
     def check(self, wanted: Training) -> Job:
         """The job that `wanted` would be, not yet queued. Raises Invalid with pointers."""
+        if wanted.resources is not None and not self.on_cluster:
+            raise Invalid("this service trains on its own machine; leave it out", pointer="/resources")
         if wanted.family not in FAMILIES:
             raise Invalid(f"there is no family {wanted.family!r}; there are {', '.join(FAMILIES)}", pointer="/family")
         try:
@@ -138,6 +144,7 @@ class Jobs:
             activate=wanted.activate,
             base=f"{base.model}@{base.version}" if base else None,
             priority=wanted.priority,
+            resources=wanted.resources.model_dump(exclude_none=True) if wanted.resources is not None else None,
         )
 
     def _base(self, reference: str, family: FamilySpec[Any]) -> tables.Version:
@@ -346,12 +353,16 @@ class Jobs:
             query = select(Job.id).where(Job.id == job_id, Job.status.in_(ENDED))
             return session.scalars(query).first() is not None
 
-    def worker_is_up(self) -> bool:
+    def worker_is_up(self, machine: str | None = None) -> bool:
+        """Whether any worker gave a sign of life lately; any on the machine of this name."""
         with self.database.read() as session:
-            return self._worker_is_up(session)
+            return self._worker_is_up(session, machine)
 
-    def _worker_is_up(self, session: Session) -> bool:
-        seen = session.scalar(select(func.max(tables.Worker.seen_at)))
+    def _worker_is_up(self, session: Session, machine: str | None = None) -> bool:
+        query = select(func.max(tables.Worker.seen_at))
+        if machine is not None:
+            query = query.where(tables.Worker.id.startswith(f"{machine}:", autoescape=True))
+        seen = session.scalar(query)
         return seen is not None and now() - seen < WORKER_LOST_AFTER
 
     def overview(self) -> Overview:

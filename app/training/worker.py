@@ -10,6 +10,7 @@ import signal
 import socket
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import FrameType
 
@@ -19,17 +20,19 @@ from app.core.errors import ServiceError
 from app.core.tables import Job
 from app.registry.policy import Policy
 from app.registry.service import Registry
-from app.training.attempts import Attempts
+from app.training.attempts import Attempts, Taken
 from app.training.evaluations import is_evaluation
-from app.training.launcher import Launcher, RunStatus
+from app.training.launcher import Launcher, Resources, RunStatus
 from app.training.service import Jobs
 from ml.artifact import ArtifactError
+from ml.objects import Away
 from ml.run import ExitCode, RunDir
 
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.1
 BEAT_SECONDS = 2.0
+LOOK_SECONDS = 1.0  # how often, among several workers, what others left behind is looked for
 CANCEL_SECONDS = 1.0  # for a run to see its STOP file; then it is killed, since nothing of it is needed
 PAUSE_SECONDS = 1.5  # for a checkpoint; then it is killed and goes on from the one before
 STOP_SECONDS = 6.0  # the same when the worker itself stops, which is to be done in ten
@@ -48,6 +51,7 @@ class Active:
     stopping: bool = False  # it was asked to end
     kill_at: float | None = None
     ended: RunStatus | None = None
+    detail: str = ""  # what was last told of it
 
 
 @dataclass
@@ -69,6 +73,7 @@ class Worker:
         self._active: list[Active] = []
         self._beaten = 0.0
         self._recovered = False
+        self._looked = 0.0
         self._low = False
 
     def stop_on_signals(self) -> None:
@@ -86,9 +91,10 @@ class Worker:
         signal.signal(signal.SIGINT, stop)
 
     def run(self) -> None:
-        """Work jobs off as they come. The caller holds the worker's lock: whatever is marked as running is not."""
+        """Work jobs off as they come. It is the only worker, by a lock that the caller holds, or one of several by its
+        name in `attempts`."""
         give_up_at: float | None = None
-        while self._active or not self.stopping.is_set():
+        while not self._may_end():
             if self.stopping.is_set() and give_up_at is None:
                 give_up_at = time.monotonic() + 2 * STOP_SECONDS
             try:
@@ -100,7 +106,12 @@ class Worker:
                     break  # the next start finds these jobs, and goes on with them
                 time.sleep(RETRY_SECONDS)
         for active in self._active:
-            self.launcher.stop(active.run, now=True)
+            if not self.launcher.outlives:
+                self.launcher.stop(active.run, now=True)
+
+    def _may_end(self) -> bool:
+        """Runs that outlive this process go on, and the next worker finds them."""
+        return self.stopping.is_set() and (self.launcher.outlives or not self._active)
 
     def once(self, job_id: str) -> None:
         """Work this one job off, if it waits."""
@@ -108,7 +119,7 @@ class Worker:
         job = self.attempts.claim(job_id)
         if job is not None:
             self._start(job)
-        while self._active:
+        while self._active and not (self.launcher.outlives and self.stopping.is_set()):
             self._turn(claim=False)
 
     def _turn(self, claim: bool) -> None:
@@ -116,10 +127,14 @@ class Worker:
         self._beat()
         self._recover()
         for active in list(self._active):
-            self._follow(active)
+            try:
+                self._follow(active)
+            except Taken as taken:
+                self._let_go(active, taken)
         claim = claim and len(self._active) < self.at_once and self._has_room()
         if claim and (job := self.attempts.claim()) is not None:
-            self._start(job)
+            with suppress(Taken):
+                self._start(job)
         time.sleep(POLL_SECONDS)
 
     def _has_room(self) -> bool:
@@ -133,26 +148,41 @@ class Worker:
     def _enforce(self) -> None:
         """Pass on this worker's own stop, and end what was asked to end long ago. No database is needed for either."""
         for active in self._active:
-            if self.stopping.is_set() and not active.stopping:
+            if self.stopping.is_set() and not active.stopping and not self.launcher.outlives:
                 self.launcher.stop(active.run)
                 self._ask_to_end(active, STOP_SECONDS)
             if active.kill_at is not None and time.monotonic() >= active.kill_at:
                 self.launcher.stop(active.run, now=True)
 
     def _recover(self) -> None:
-        """At the start and after trouble: jobs said to be under way that are not. What their runs still said comes
-        first."""
-        if self._recovered:
+        """At the start, after trouble, and among several workers all the time: jobs said to be under way that are not.
+        What their runs still said comes first."""
+        among_others = self.attempts.owner is not None and time.monotonic() - self._looked >= LOOK_SECONDS
+        if self._recovered and not among_others:
             return
-        ours = {active.job.id for active in self._active}
-        for job_id in self.attempts.live():
-            if job_id in ours:
+        self._looked = time.monotonic()
+        left = self.attempts.take_over({active.job.id for active in self._active})
+        for job_id in left:
+            job, run_dir = self.jobs.get(job_id), self._run_dir(job_id)
+            self._take_in(job_id, run_dir)
+            run = self.launcher.find(run_dir.path, job.attempt)
+            if run is not None:
+                self._active.append(Active(job, run_dir, run))
+                log.info("%s: attempt %d was found again", job_id, job.attempt, extra={"job_id": job_id})
                 continue
-            self._take_in(job_id, self._run_dir(job_id))
             self.attempts.lost(job_id, "the worker was killed, or lost its database")
             log.info("%s was left unfinished: %s", job_id, self.attempts.status(job_id), extra={"job_id": job_id})
-        self._tidy()
+        if left or not self._recovered:
+            self._tidy()
         self._recovered = True
+
+    def _let_go(self, active: Active, taken: Taken) -> None:
+        """The job is another worker's: this one was away for so long that it was held to be gone. What still runs of
+        it goes, unless the other one found that very run and goes on with it."""
+        log.warning("%s is another worker's by now", active.job.id, extra={"job_id": active.job.id})
+        if taken.moved or not self.launcher.outlives:
+            self.launcher.stop(active.run, now=True)
+        self._active.remove(active)
 
     # -- one attempt -------------------------------------------------------------------------------------------------
 
@@ -167,7 +197,10 @@ class Worker:
             return
         try:
             self.jobs.write_spec(job, run_dir, self.checkpoint_seconds)
-            run = self.launcher.submit(run_dir.path)
+            resources = Resources.model_validate(job.resources or {})
+            run = self.launcher.submit(run_dir.path, job.attempt, resources)
+        except Away:  # what it starts from cannot be fetched now: the next turn finds it waiting again
+            raise
         except OSError as error:
             self.attempts.fail(job.id, "volume", f"the run's folder cannot be made: {error}")
             return
@@ -182,7 +215,10 @@ class Worker:
             self._finish(active, status)
             self._active.remove(active)
             return
-        wanted = self.attempts.status(active.job.id)
+        if status.detail and status.detail != active.detail:
+            self.attempts.tell(active.job.id, status.detail)
+        active.detail = status.detail
+        wanted = self.attempts.wanted(active.job.id, active.job.attempt)
         if not active.stopping:
             if wanted == "cancelling":
                 active.run_dir.stop_file.touch()
@@ -211,6 +247,9 @@ class Worker:
             self._publish(job, run_dir)
         elif status.state == "lost":
             self.attempts.lost(job.id, "the machine it ran on was lost")
+        elif code == ExitCode.CANCELLED and status.detail:  # by somebody, past us
+            self.attempts.tell(job.id, f"Cancelled: {status.detail}.")
+            self.attempts.cancelled(job.id)
         elif active.stopping or code in (ExitCode.INTERRUPTED, ExitCode.CANCELLED):
             self.attempts.stopped(job.id)
         elif job.error is not None and job.error["code"] in FOR_GOOD:
@@ -222,8 +261,10 @@ class Worker:
             self.attempts.broke(job.id, "out_of_memory", why, tail(run_dir))
         elif code in (-signal.SIGKILL, -signal.SIGTERM):  # by somebody; what it does by itself is another signal
             self.attempts.lost(job.id, f"the trainer was killed by signal {-code}")
+        elif code == ExitCode.SUPERSEDED:
+            self.attempts.lost(job.id, "the trainer gave way to another")
         else:
-            self.attempts.broke(job.id, "trainer_died", _cause(code), tail(run_dir))
+            self.attempts.broke(job.id, "trainer_died", _cause(code), tail(run_dir) or status.detail)
         if self.attempts.status(job.id) == "cancelled":
             shutil.rmtree(run_dir.prepared, ignore_errors=True)
             shutil.rmtree(run_dir.checkpoints, ignore_errors=True)
@@ -235,6 +276,8 @@ class Worker:
         policy: Policy = job.activate  # type: ignore[assignment]
         try:
             done = self.registry.register(run_dir.artifact, job.model, policy, job.id)
+        except Away:  # it lies here, finished, until it can be stored
+            raise
         except (ArtifactError, ServiceError, OSError) as error:
             self.attempts.fail(job.id, "publish", f"training finished, but its version cannot be published: {error}")
             return

@@ -59,7 +59,7 @@ class ScriptedLauncher:
         self._runs: dict[str, tuple[RunDir, int | None]] = {}
         self._looks: Counter[str] = Counter()
 
-    def submit(self, run_dir: Path) -> str:
+    def submit(self, run_dir: Path, *_: object) -> str:
         run = RunDir(run_dir)
         self._runs[run_dir.name] = (run, self._begin(run))
         return run_dir.name

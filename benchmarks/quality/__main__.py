@@ -55,7 +55,7 @@ def print_list(rows: list[Row]) -> None:
     for row in rows:
         bound = "reported" if row.bound is None else f"{'at least' if row.at_least else 'at most'} {row.bound:g}"
         minutes = sum(entry.minutes for entry in row.entries)
-        print(f"{row.name:30}{row.says}: {bound} ({minutes:g} CPU minutes a seed)")
+        print(f"{row.name:40}{row.says}: {bound} ({minutes:g} CPU minutes a seed)")
 
 
 def measure(rows: list[Row], place: Place, seeds: int, resume: bool) -> None:

@@ -59,7 +59,9 @@ class Entry:
 VARIANTS: dict[str, dict[str, Any]] = {
     "without augmentation": {"augment": 0.0},
     "with labels": {"labels": True},
+    "from the starter": {"own_words": True},  # the vocabulary that everyone has
 }
+STARTER = Path(__file__).resolve().parents[2] / "app" / "starters" / "next-word"  # learned from the King James Bible
 
 
 @dataclass
@@ -192,7 +194,8 @@ def _prefixed(prefix: str, figures: Figures) -> Figures:
 def _run_ours_text(entry: Entry, seed: int, text: Text, place: Place) -> Result:
     config = VARIANTS[entry.contestant.removeprefix("ours ")] if entry.contestant != "ours" else {}
     run_folder = place.path(entry, seed, "run")
-    trained = ours.train("lstm", text.source, 60 * entry.minutes, seed, run_folder, config)
+    base = STARTER if entry.contestant == "ours from the starter" else None
+    trained = ours.train("lstm", text.source, 60 * entry.minutes, seed, run_folder, config, base)
     model, vocabulary = trained.trainer.state.modules["model"], trained.trainer.data.vocabulary
     if vocabulary.words != text.vocabulary.words:
         raise ValueError(f"{entry.task}: the run's vocabulary is not the one that the others had")

@@ -19,7 +19,7 @@ from ml.data import builtin, images, store
 from ml.data.store import DatasetInfo, Labels, Pictures
 from ml.families.gan.features import RandomFeatures
 
-DRAWS = 4  # sets of as many pictures as are held out: figures are their means
+DRAWS = 4  # sets of as many pictures as are held out: distances are of all together, other figures means of the sets
 THUMBNAIL = 16  # pixels a side, for pictures compared one by one
 CLASS_PRESENT = 0.02  # of the pictures: a class with fewer does not count as drawn
 
@@ -39,15 +39,18 @@ class PictureSet:
         return self.test if part == "test" else self.validation
 
     def fingerprint(self, part: str) -> str:
-        """Of what is measured on."""
-        return hashlib.sha256(self.held_out(part).tobytes()).hexdigest()[:16]
+        """Of what is measured on, and with how many: distances depend on it."""
+        real = self.held_out(part)
+        return hashlib.sha256(real.tobytes() + str(DRAWS * len(real)).encode()).hexdigest()[:16]
 
     def score(self, part: str, draws: list[Pictures]) -> dict[str, float]:
-        """The means over `draws` of the figures against the held-out `part`, and the floors: the other part's."""
+        """The figures of `draws` against the held-out `part`, and the floors: the other part's."""
         real, other = self.held_out(part), self.held_out("validation" if part == "test" else "test")
         told = [self._figures(real, drawn) for drawn in draws]
         means = {name: float(np.mean([figures[name] for figures in told])) for name in told[0]}
+        means |= self._distances(real, np.concatenate(draws))
         floors = {f"floor_{name}": value for name, value in self._figures(real, other).items()}
+        floors |= {f"floor_{name}": value for name, value in self._distances(real, other).items()}
         return means | floors | {"pictures": len(real), "classes": min(f.get("classes", 0) for f in told)}
 
     def right(self, draws: list[Pictures]) -> float:
@@ -57,21 +60,28 @@ class PictureSet:
         return float(np.mean([verdict == np.arange(len(verdict)) % 10 for verdict in verdicts]))
 
     def random_distance(self, part: str, drawn: Pictures) -> float:
-        features = RandomFeatures(drawn.shape[3])
-        return metrics.frechet_distance(features(to_tensor(self.held_out(part))), features(to_tensor(drawn)))
+        return self._random_distance(self.held_out(part), drawn)
+
+    def _distances(self, real: Pictures, drawn: Pictures) -> dict[str, float]:
+        told = {"random_distance": self._random_distance(real, drawn)}
+        if self.judge is not None:
+            seen, made = (self.judge.look(pictures)[0] for pictures in (real, drawn))
+            told["classifier_distance"] = metrics.frechet_distance(seen, made)
+        return told
+
+    def _random_distance(self, real: Pictures, drawn: Pictures) -> float:
+        features = RandomFeatures(real.shape[3])
+        return metrics.frechet_distance(features(to_tensor(real)), features(to_tensor(drawn)))
 
     def _figures(self, real: Pictures, drawn: Pictures) -> dict[str, float]:
-        features = RandomFeatures(real.shape[3])
-        seen, made = features(to_tensor(real)), features(to_tensor(drawn))
-        told = {"random_distance": metrics.frechet_distance(seen, made)}
+        told: dict[str, float] = {}
         if self.judge is not None:
             (seen, _), (made, verdicts) = self.judge.look(real), self.judge.look(drawn)
             shares = np.bincount(verdicts, minlength=10) / len(drawn)
-            told |= {
-                "classifier_distance": metrics.frechet_distance(seen, made),
-                "classes": float((shares >= CLASS_PRESENT).sum()),
-                "least_share": float(shares.min()),
-            }
+            told = {"classes": float((shares >= CLASS_PRESENT).sum()), "least_share": float(shares.min())}
+        else:
+            features = RandomFeatures(real.shape[3])
+            seen, made = features(to_tensor(real)), features(to_tensor(drawn))
         told |= metrics.neighbourhoods(seen, made)
         return told | {"near_copies": metrics.near_copies(thumbnails(drawn), *self._known)}
 

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ml import parallel
+
 GRAINS = 1 << 16  # a share is kept to one in so many
 
 
@@ -48,7 +50,14 @@ class Dropout(nn.Module):
         if not self.training or self.share == 0:
             return x
         if x.device.type != "cpu":
-            return F.dropout(x, self.share)
-        drawn = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(torch.iinfo(torch.int64).min, None)
-        kept = drawn.view(torch.int16)[: x.numel()].view(x.shape) >= round(self.share * GRAINS) - GRAINS // 2
+            with parallel.own_random(x.device):
+                return F.dropout(x, self.share)
+        drawn = parallel.each(lambda rows: _quarters(rows, x.shape[1:].numel()), len(x)).view(x.shape)
+        kept = drawn >= round(self.share * GRAINS) - GRAINS // 2
         return x * kept.to(x.dtype).mul_(1 / (1 - self.share))
+
+
+def _quarters(rows: int, size: int) -> Tensor:
+    """Random 16 bits each: (rows, size)."""
+    drawn = torch.empty(-(-rows * size // 4), dtype=torch.int64).random_(torch.iinfo(torch.int64).min, None)
+    return drawn.view(torch.int16)[: rows * size].view(rows, size)

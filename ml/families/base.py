@@ -116,6 +116,7 @@ def load_weights(module: nn.Module, weights: dict[str, Tensor]) -> None:
 class Family(ABC, Generic[C, D]):
     """One kind of model. Stateless: what changes lives in `State`, what was read in the data `D`."""
 
+    shares = False  # whether `train_step` can be shared by several processes: ml.parallel
     rescues = 0  # how often a run that ran away goes back to its last good state, at half the rate
 
     def __init__(self, spec: FamilySpec[C]) -> None:

@@ -17,6 +17,7 @@ from app.core.errors import StartError
 from app.locks import hold
 from app.main import STARTERS, Services
 from app.registry.volume import Volume
+from app.training.launcher import ProcessLauncher
 from app.training.service import Training
 from app.training.worker import Worker
 from ml import artifact, files
@@ -78,7 +79,7 @@ def test_a_running_job_goes_on_in_another_folder(
         for path in (spec.dataset, spec.base, spec.datasets):
             assert path is not None
             assert Path(path).is_relative_to(target.data_dir.resolve())
-        again = Worker(there.jobs, there.attempts, there.registry, launcher=None)  # type: ignore[arg-type]
+        again = Worker(there.jobs, there.attempts, there.registry, ProcessLauncher())
         again._recover()
         assert there.jobs.get(job).status == "queued"
         assert there.jobs.get(job).checkpoint_step >= held.checkpoint_step  # type: ignore[operator]

@@ -173,10 +173,12 @@ async def test_the_examples_work_as_they_stand(client: Client) -> None:
 class Here:
     """A launcher that has done the run, in this process, when it returns."""
 
+    outlives = False
+
     def __init__(self, between: Callable[[RunDir], None]) -> None:
         self.between, self.code = between, 0
 
-    def submit(self, run_dir: Path) -> str:
+    def submit(self, run_dir: Path, *_: object) -> str:
         self.between(RunDir(run_dir))
         before = signal.getsignal(signal.SIGTERM)
         try:
@@ -184,6 +186,9 @@ class Here:
         finally:
             signal.signal(signal.SIGTERM, before)
         return "here"
+
+    def find(self, run_dir: Path, attempt: int) -> str | None:
+        return None
 
     def status(self, run: str) -> RunStatus:
         return RunStatus("ended", self.code)

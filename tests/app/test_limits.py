@@ -220,6 +220,23 @@ def test_a_burst_is_given_back_by_and_by() -> None:
     budget.spend("x")
 
 
+def test_what_was_spent_elsewhere_is_owed_and_comes_back() -> None:
+    budget = Budget(per_sec(10, burst=20), "", shared=True)
+    budget.charge({"x": 300}, age=29.0)  # of 300 spent half a minute ago 10 are still owed
+    for _ in range(10):
+        budget.spend("x")
+    with pytest.raises(Busy):
+        budget.spend("x")
+    assert budget.spent() == {"x": 10}  # what was refused is not spent, nor what is owed
+    assert budget.spent() == {}
+    budget.charge({"y": 40, "z": 1}, age=1000.0)
+    budget.charge({"y": 40})
+    with pytest.raises(Busy) as caught:
+        budget.spend("y")
+    assert caught.value.retry_after in (2, 3)  # deeper than the burst
+    budget.spend("z")
+
+
 # -- headers that every answer carries -------------------------------------------------------------------------------
 
 EVERY = {name.decode(): value.decode() for name, value in secure.EVERY}

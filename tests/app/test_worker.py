@@ -13,6 +13,7 @@ from sqlalchemy.exc import OperationalError
 from app.main import Services
 from app.training import attempts as attempts_module
 from app.training import worker as module
+from app.training.attempts import Taken
 from app.training.launcher import RunStatus
 from app.training.service import Training
 from app.training.worker import Worker
@@ -40,13 +41,18 @@ class ScriptedRun:
 
 
 class ScriptedLauncher:
+    outlives = False
+
     def __init__(self, script: Callable[[RunDir], ScriptedRun]) -> None:
         self.script = script
         self.runs: list[ScriptedRun] = []
 
-    def submit(self, run_dir: Path) -> str:
+    def submit(self, run_dir: Path, *_: object) -> str:
         self.runs.append(self.script(RunDir(run_dir)))
         return str(len(self.runs) - 1)
+
+    def find(self, run_dir: Path, attempt: int) -> str | None:
+        return None
 
     def status(self, run: str) -> RunStatus:
         return self.runs[int(run)].status()
@@ -479,6 +485,27 @@ def test_only_a_waiting_job_is_claimed(services: Services) -> None:
     worker.once(job_id)
     assert launcher.runs == []
     assert not services.jobs.worker_is_up()
+
+
+TAKEN = [(False, False, ["kill"]), (True, True, ["kill"]), (True, False, [])]
+
+
+@pytest.mark.parametrize(("outlives", "moved", "said"), TAKEN)
+def test_a_job_that_another_worker_took_is_let_go(
+    services: Services, monkeypatch: pytest.MonkeyPatch, outlives: bool, moved: bool, said: list[str]
+) -> None:
+    """Its run is ended, unless it may be the very one that the other worker found and goes on with."""
+    job_id = ask(services)
+
+    def wanted(_job_id: str, attempt: int) -> str:
+        raise Taken(services.jobs.get(job_id), attempt + moved)
+
+    monkeypatch.setattr(services.attempts, "wanted", wanted)
+    worker, launcher = make(services, lambda run: ScriptedRun(run, None))
+    launcher.outlives = outlives
+    worker.once(job_id)
+    assert launcher.runs[0].said == said
+    assert services.attempts.status(job_id) == "preparing"  # of what becomes of it, the other one speaks
 
 
 def test_old_runs_are_removed(services: Services, lecture_version: Path) -> None:

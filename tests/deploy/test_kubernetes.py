@@ -1,6 +1,6 @@
 """The manifests: complete, agreeing with each other, the images and the settings, and with no rights to spare.
 
-scripts/kubernetes-check.sh holds them against Kubernetes' own schemas.
+scripts/kubernetes-check.sh renders them, and holds them against Kubernetes' own schemas.
 """
 
 import base64
@@ -110,3 +110,44 @@ def test_the_settings_are_settings() -> None:
     assert all(isinstance(value, str) for value in config.values())
     assert not any(secret["stringData"].values())  # an example, not somebody's password
     assert not any(base64.b64decode(value) for value in secret.get("data", {}).values())
+
+
+# -- the cluster: changes to the base ----------------------------------------------------------------------------------
+
+CLUSTER = BASE.parent / "cluster"
+CHANGES = {file.name: yaml.safe_load(file.read_text(encoding="utf-8")) for file in CLUSTER.glob("*.yaml")}
+
+
+def test_the_cluster_takes_every_file_and_changes_what_there_is() -> None:
+    listed = CHANGES["kustomization.yaml"]
+    patches = {patch["path"] for patch in listed["patches"] if "path" in patch}
+    assert listed["resources"] == ["../base", "autoscaler.yaml"]
+    assert patches == CHANGES.keys() - {"kustomization.yaml", "autoscaler.yaml"}
+    for patch in patches:
+        content = CHANGES[patch]
+        assert (content["kind"], content["metadata"]["name"]) in OBJECTS, patch
+    for deployment in ("api.yaml", "worker.yaml"):
+        (changed,) = pod(CHANGES[deployment])["containers"]
+        name = CHANGES[deployment]["metadata"]["name"]
+        assert changed["name"] == container(OBJECTS["Deployment", name])["name"]
+        assert CHANGES[deployment]["spec"]["strategy"]["type"] == "RollingUpdate"
+
+
+def test_the_cluster_is_several_over_one_database_and_volume() -> None:
+    names = {f"INKLING_{name.upper()}" for name in Settings.model_fields}
+    config, secret = CHANGES["config.yaml"]["data"], CHANGES["secret.yaml"]["stringData"]
+    assert config.keys() | secret.keys() <= names
+    settings = {name.removeprefix("INKLING_").lower(): value for name, value in {**config, **secret}.items()}
+    made = Settings(**settings)  # type: ignore[arg-type]
+    assert made.database_is_shared
+    assert made.launcher == "ray"
+    assert CHANGES["volume.yaml"]["spec"]["accessModes"] == ["ReadWriteMany"]
+    autoscaler = CHANGES["autoscaler.yaml"]["spec"]
+    assert ("Deployment", autoscaler["scaleTargetRef"]["name"]) in OBJECTS
+    assert autoscaler["minReplicas"] >= 2
+    assert CHANGES["worker.yaml"]["spec"]["replicas"] >= 2
+    # The autoscaler's number is not set back at every `apply`.
+    removed = [yaml.safe_load(each["patch"]) for each in CHANGES["kustomization.yaml"]["patches"] if "patch" in each]
+    assert removed == [[{"op": "remove", "path": "/spec/replicas"}]]
+    # What a share of the processor is reckoned by.
+    assert "cpu" in container(OBJECTS["Deployment", "inkling-api"])["resources"]["requests"]

@@ -16,7 +16,10 @@ def canonical(name: str) -> str:
 
 def pins(file: str) -> dict[str, str]:
     text = (ROOT / file).read_text(encoding="utf-8")
-    return {canonical(name): version for name, version in re.findall(r"^([\w.-]+)==([^\s;\\]+)", text, re.MULTILINE)}
+    return {
+        canonical(name): version
+        for name, version in re.findall(r"^([\w.-]+)(?:\[\w+\])?==([^\s;\\]+)", text, re.MULTILINE)
+    }
 
 
 def wanted(*extras: str) -> set[str]:
@@ -25,7 +28,7 @@ def wanted(*extras: str) -> set[str]:
     return {canonical(re.match(r"[\w.-]+", line)[0]) for line in lines}  # type: ignore[index]
 
 
-@pytest.mark.parametrize("file", ["api.txt", "train.txt", "data.txt"])
+@pytest.mark.parametrize("file", ["api.txt", "train.txt", "data.txt", "ray.txt"])
 def test_every_archive_has_a_hash(file: str) -> None:
     text = (ROOT / "requirements" / file).read_text(encoding="utf-8").replace("\\\n", " ")
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
@@ -35,9 +38,10 @@ def test_every_archive_has_a_hash(file: str) -> None:
 
 
 def test_nothing_that_is_asked_for_is_forgotten() -> None:
-    assert wanted("tracing") <= pins("requirements/api.txt").keys(), FORGOTTEN
-    assert wanted("tracing", "train") - {"torch"} <= pins("requirements/train.txt").keys(), FORGOTTEN
+    assert wanted("tracing", "cluster") <= pins("requirements/api.txt").keys(), FORGOTTEN
+    assert wanted("tracing", "cluster", "train") - {"torch"} <= pins("requirements/train.txt").keys(), FORGOTTEN
     assert pins("requirements/data.txt") == pins("requirements-data.txt"), FORGOTTEN
+    assert pins("requirements-ray.txt").items() <= pins("requirements/ray.txt").items(), FORGOTTEN
     assert pins("requirements/api.txt").items() <= pins("requirements/train.txt").items(), FORGOTTEN
 
 

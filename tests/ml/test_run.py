@@ -68,7 +68,7 @@ def test_one_limit_sets_a_budget(budget: dict[str, float]) -> None:
 
 
 def test_exit_codes_are_what_the_worker_expects() -> None:
-    assert [int(code) for code in ExitCode] == [0, 1, 75, 76]
+    assert [int(code) for code in ExitCode] == [0, 1, 75, 76, 77]
 
 
 def test_events_come_back_in_order_with_kind_and_time(run: RunDir) -> None:

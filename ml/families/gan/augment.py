@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ml import parallel
+
 SHIFT = 1 / 8  # of the side, at most
 HOLE = 1 / 2  # side of the square cut out, as a share of the picture's
 
@@ -23,11 +25,15 @@ def augment(pictures: Tensor, strength: float) -> Tensor:
 
 def _chosen(pictures: Tensor, strength: float) -> Tensor:
     """1 for the pictures that a change meets, otherwise 0: (B, 1, 1, 1)."""
-    return (torch.rand(len(pictures), 1, 1, 1, device=pictures.device) < strength).float()
+    return (_random(pictures) < strength).float()
 
 
 def _uniform(pictures: Tensor, low: float, high: float) -> Tensor:
-    return torch.rand(len(pictures), 1, 1, 1, device=pictures.device) * (high - low) + low
+    return _random(pictures) * (high - low) + low
+
+
+def _random(pictures: Tensor) -> Tensor:  # (B, 1, 1, 1)
+    return parallel.each(lambda rows: torch.rand(rows, 1, 1, 1, device=pictures.device), len(pictures))
 
 
 def _colour(x: Tensor, strength: float) -> Tensor:
@@ -47,7 +53,8 @@ def _translate(x: Tensor, strength: float) -> Tensor:
     most = max(1, round(SHIFT * side))
     moved = _chosen(x, strength).long().view(-1, 1)
     padded = F.pad(x, (most, most, most, most), mode="replicate")
-    starts = torch.randint(-most, most + 1, (2, count, 1), device=x.device) * moved + most  # (2, B, 1)
+    by = parallel.each(lambda rows: torch.randint(-most, most + 1, (2, rows, 1), device=x.device), count, 1)
+    starts = by * moved + most  # (2, B, 1)
     rows, columns = starts + torch.arange(side, device=x.device)  # (B, S) each
     every = torch.arange(count, device=x.device)[:, None, None]
     return padded.permute(0, 2, 3, 1)[every, rows[:, :, None], columns[:, None]].permute(0, 3, 1, 2)
@@ -56,7 +63,7 @@ def _translate(x: Tensor, strength: float) -> Tensor:
 def _cutout(x: Tensor, strength: float) -> Tensor:
     """A square of HOLE of the side is set to 0, its middle anywhere in the picture."""
     side = x.shape[-1]
-    middles = torch.randint(0, side, (2, len(x), 1), device=x.device)
+    middles = parallel.each(lambda rows: torch.randint(0, side, (2, rows, 1), device=x.device), len(x), 1)
     near = (torch.arange(side, device=x.device) - middles).abs() < HOLE * side / 2  # (2, B, S)
     hole = (near[0][:, :, None] & near[1][:, None]).unsqueeze(1)  # (B, 1, S, S)
     return x * (1 - hole.float() * _chosen(x, strength))

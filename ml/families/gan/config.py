@@ -12,6 +12,7 @@ from ml.run import Budget
 SIZES = (28, 32, 48, 64)
 BATCH = range(8, 32 + 1)  # real pictures an update, when left open
 RATE = 1e-3  # for the largest of them
+HIDDEN = 128  # for gray pictures: in colour it was not measured
 FEW = 500, 2000  # training pictures: up to the first augmentation is strongest, from the second on there is none
 STRONGEST = 0.3  # at 1 pictures get blurred in the minutes that there are
 LONG = 15  # minutes, from which on 64 pixels pay
@@ -34,6 +35,12 @@ class GANConfig(BaseModel):
     latent: int = Field(64, ge=1, le=1024, description="Size of the latent vector z")
     channels: list[int] | None = Field(
         None, min_length=1, max_length=5, description="Channels of the generator from its coarsest layer to its finest"
+    )
+    hidden: int | None = Field(
+        None,
+        ge=0,
+        le=4096,
+        description="Units of a dense layer behind z, and of one before the discriminator's verdict; 0 is none",
     )
     batch_size: int | None = Field(None, ge=2, le=1024, description="Real pictures an update")
     learning_rate: float | None = Field(None, gt=0, le=1, description="Adam's rate, for both networks")
@@ -60,7 +67,9 @@ class GANConfig(BaseModel):
 
 
 def within(config: GANConfig, info: DatasetInfo, budget: Budget) -> GANConfig:
-    """The larger size where there are the minutes to fill it with more than blobs."""
+    """The larger size where there are the minutes to fill it with more than blobs, and the dense layers."""
+    if config.hidden is None:
+        config = config.model_copy(update={"hidden": 0 if _in_colour(config, info) else HIDDEN})
     large = min(info.counts.get("height", 0), info.counts.get("width", 0)) >= SIZES[-1]
     if config.size is None and config.channels is None and large and (budget.minutes or 0) >= LONG:
         return config.model_copy(update={"size": SIZES[-1]})
@@ -70,7 +79,7 @@ def within(config: GANConfig, info: DatasetInfo, budget: Budget) -> GANConfig:
 def resolve(config: GANConfig, info: DatasetInfo) -> GANConfig:
     """Fill in what was left open from the pictures' size, colour and number."""
     side = max(info.counts.get("height", 0), info.counts.get("width", 0))
-    colour = info.counts.get("channels") == 3 if config.colour is None else config.colour
+    colour = _in_colour(config, info)
     # 32 for larger colour pictures, unless `within` said otherwise: a few minutes draw faces there, and blobs at 64.
     size = config.size or (28 if side <= 28 and not colour else 32)
     channels = config.channels or {28: [64, 32], 32: [96, 48, 24], 48: [96, 64, 32, 16], 64: [128, 96, 48, 24]}[size]
@@ -81,12 +90,17 @@ def resolve(config: GANConfig, info: DatasetInfo) -> GANConfig:
         "size": size,
         "colour": colour,
         "channels": channels,
+        "hidden": config.hidden or 0,  # what does not say, is a version from before there were any
         "batch_size": batch,
         "learning_rate": config.learning_rate or rate,
         "augment": _augmentation(info) if config.augment is None else config.augment,
         "classes": (config.classes or len(info.classes)) if config.labels else 0,
     }
     return GANConfig.model_validate(config.model_dump() | chosen)
+
+
+def _in_colour(config: GANConfig, info: DatasetInfo) -> bool:
+    return info.counts.get("channels") == 3 if config.colour is None else config.colour
 
 
 def _batch_size(info: DatasetInfo) -> int:
@@ -121,7 +135,7 @@ GAN = FamilySpec(
         "quick": Preset("One minute: rough pictures, to see it move.", Budget(minutes=1), {"evaluations": 6}),
     },
     score=Score("frechet_distance", higher_is_better=False),
-    architecture=("size", "colour", "latent", "channels", "labels", "classes"),
+    architecture=("size", "colour", "latent", "channels", "hidden", "labels", "classes"),
     resolve=resolve,
     within=within,
     implementation="ml.families.gan.model:GANFamily",

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ml import files
+from ml import files, parallel
 from ml.calibration import calibrate
 from ml.data import images, store
 from ml.data.store import Labels, Pictures
@@ -62,6 +62,7 @@ class GANFamily(Family[GANConfig, ImageData]):
     """Goodfellow et al. 2014 (arXiv:1406.2661), with lazy R1 and R2 gradient penalties (Mescheder et al. 2018,
     arXiv:1801.04406; Karras et al. 2020, arXiv:1912.04958) and an averaged generator."""
 
+    shares = True
     rescues = 3
 
     def prepare(self, source: Path, config: GANConfig, into: Path, base: Path | None = None) -> ImageData:
@@ -140,30 +141,32 @@ class GANFamily(Family[GANConfig, ImageData]):
             for group in optimizer.param_groups:
                 group["lr"] = rate
         discriminator.train()
-        real = to_device(batch[0], state.device)
-        label = None if batch[1] is None else to_device(batch[1], state.device)
+        real = to_device(parallel.mine(batch[0]), state.device)
+        label = None if batch[1] is None else to_device(parallel.mine(batch[1]), state.device)
+        share = parallel.weight(len(real), len(batch[0]))
         with_penalty = config.penalty > 0 and state.step % config.penalty_every == 0
 
-        drawn = generator(torch.randn(len(real), config.latent, device=state.device), label)
+        z = parallel.each(lambda rows: torch.randn(rows, config.latent, device=state.device), len(real))
+        drawn = generator(z, label)
         shown, fake = real.requires_grad_(with_penalty), drawn.detach().requires_grad_(with_penalty)
         d_real = discriminator(augment(shown, config.augment), label, real=True)
         d_fake = discriminator(augment(fake, config.augment), label)
         loss_d = total = discriminator_loss(config.objective, d_real, d_fake)
         if with_penalty:
             total = loss_d + config.penalty_every * config.penalty / 2 * (slope(d_real, shown) + slope(d_fake, fake))
-        _update(state.optimizers["discriminator"], total)
+        loss_d = _update(state.optimizers["discriminator"], total * share, loss_d * share)
 
         # The same drawn pictures, before the discriminator's new eyes.
         discriminator.requires_grad_(False)
         d_fake = discriminator(augment(drawn, config.augment), label)
-        loss_g = generator_loss(config.objective, d_real.detach(), d_fake)
-        _update(state.optimizers["generator"], loss_g)
+        loss_g = generator_loss(config.objective, d_real.detach(), d_fake) * share
+        loss_g = _update(state.optimizers["generator"], loss_g, loss_g)
         discriminator.requires_grad_(True)
 
         with torch.no_grad():
             means, news = (tuple(module.parameters()) for module in (state.modules["average"], generator))
             torch._foreach_lerp_(means, news, 1 - config.ema)
-        return {"loss_d": loss_d.detach(), "loss_g": loss_g.detach()}
+        return {"loss_d": loss_d, "loss_g": loss_g}
 
     @torch.no_grad()
     def evaluate(self, state: State, config: GANConfig, data: ImageData, split: Split) -> dict[str, float]:
@@ -276,10 +279,15 @@ def _labels_of(config: GANConfig, data: ImageData, split: Split) -> Tensor | Non
     return _to_labels(data.labels[split][: evaluation.MOST]) if config.labels else None
 
 
-def _update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+def _update(optimizer: torch.optim.Optimizer, loss: Tensor, told: Tensor) -> Tensor:
+    """Make the update; returns `told`, this process's part of a loss, for all of the batch."""
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
+    told = told.detach()
+    gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    parallel.add_up([*gradients, told])
     optimizer.step()
+    return told
 
 
 @torch.no_grad()

@@ -32,6 +32,9 @@ class LSTMConfig(BaseModel):
     )
     min_count: int | None = Field(None, ge=1, le=1000, description="Words said less often become <unk>")
     max_words: int = Field(30_000, ge=2, le=500_000, description="Most words in the vocabulary")
+    own_words: bool = Field(
+        False, description="Take from a base what it knows of the text's own words, and none of its other words"
+    )
     batch_size: int | None = Field(None, ge=1, le=4096, description="Parallel streams of text")
     length: int | None = Field(None, ge=1, le=512, description="Tokens of each stream an update looks at")
     by_line: bool | None = Field(

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ml import metrics
+from ml import metrics, parallel
 from ml.data import corpus, learned, store, text
 from ml.data.text import Vocabulary
 from ml.export import export_onnx
@@ -23,7 +23,7 @@ from ml.families.base import Family, Preview, Split, State, TrainingError, load_
 from ml.families.lstm import answering, sampling
 from ml.families.lstm.config import LSTMConfig
 from ml.families.lstm.tally import Tally
-from ml.families.lstm.warm_start import extend_vocabulary, extend_weights, fingerprint, read_vocabulary
+from ml.families.lstm.warm_start import carry_weights, extend_vocabulary, fingerprint, read_vocabulary
 from ml.families.schedule import hold_then_decay
 from ml.mixture import NGRAM, SOURCES, Mixture
 
@@ -84,7 +84,12 @@ class WordLSTM(nn.Module):
     def outputs(self, ids: Tensor, hidden: Hidden | None = None) -> tuple[Tensor, Hidden]:
         """ids (B, T) -> what the LSTM says of each (B, T, H), and the hidden state after the last token."""
         x = self.one_hot[ids] if self.is_one_hot else self.embedding(ids)  # (B, T, E)
-        out, hidden = self.lstm(self.drop(x), hidden)
+        x = self.drop(x)
+        if self.training and self.lstm.dropout > 0:  # torch's own, between layers
+            with parallel.own_random(x.device):
+                out, hidden = self.lstm(x, hidden)
+        else:
+            out, hidden = self.lstm(x, hidden)
         return out, hidden
 
     def project_outputs(self, out: Tensor) -> Tensor:  # (…, H) -> (…, E), what the output layer reads
@@ -168,6 +173,8 @@ class TextData:
 class LSTMFamily(Family[LSTMConfig, TextData]):
     """Next-word prediction by an LSTM (Hochreiter and Schmidhuber 1997)."""
 
+    shares = True
+
     def prepare(self, source: Path, config: LSTMConfig, into: Path, base: Path | None = None) -> TextData:
         known, more = None if base is None else read_vocabulary(base), learned.lines(into)
         if config.windows:
@@ -178,7 +185,7 @@ class LSTMFamily(Family[LSTMConfig, TextData]):
         vocabulary = corpus.learn_vocabulary(source, config.min_count or 1, config.max_words, more)
         if len(vocabulary) < 4:
             raise TrainingError("the text has fewer than two different words; give it more text")
-        if known is not None:
+        if known is not None and not config.own_words:
             vocabulary = extend_vocabulary(known, vocabulary, config.max_words)
         if config.one_hot and len(vocabulary) > MOST_ONE_HOT_WORDS:
             raise TrainingError(
@@ -207,9 +214,7 @@ class LSTMFamily(Family[LSTMConfig, TextData]):
 
     def start_from(self, state: State, data: TextData, base: Path) -> None:
         model, known = _model(state), read_vocabulary(base)
-        if data.vocabulary.words[: len(known)] != known.words:
-            raise TrainingError("the prepared text has other words than the base; start a new run")
-        load_weights(model, extend_weights(read_weights(base), len(data.vocabulary), model.is_one_hot))
+        load_weights(model, carry_weights(read_weights(base), known, data.vocabulary, model.is_one_hot))
 
     def steps_per_epoch(self, data: TextData, config: LSTMConfig) -> int:
         if config.windows:
@@ -241,6 +246,9 @@ class LSTMFamily(Family[LSTMConfig, TextData]):
         x, y = (to_device(part, state.device) for part in batch)
         if config.word_noise:
             x = model.disturb(x, config.word_noise)
+        words = int((y >= 0).sum()) if config.by_line else y.numel()
+        x, y = parallel.mine(x), parallel.mine(y)
+        share = parallel.weight(int((y >= 0).sum()) if config.by_line else y.numel(), words)
         if config.windows:
             loss = F.cross_entropy(model(x, torch.full((len(x),), x.shape[1], device=x.device)), y)
         elif config.by_line:
@@ -250,18 +258,24 @@ class LSTMFamily(Family[LSTMConfig, TextData]):
             carried = None
             if state.batch > 0:
                 # Some streams start from nothing: that is how every question is answered.
-                kept = (torch.rand(1, len(x), 1, device=state.device) >= config.forget).float()
-                carried = (state.extra["h"] * kept, state.extra["c"] * kept)
+                h, c = (parallel.mine(state.extra[name], 1) for name in "hc")
+                kept = parallel.each(lambda rows: torch.rand(1, rows, 1, device=state.device), len(x), 1)
+                kept = (kept >= config.forget).float()
+                carried = (h * kept, c * kept)
             with autocast(state.device, model.lstm.hidden_size >= LEAST_BFLOAT16):
                 features, (h, c) = model.features(x, carried)
                 loss = model.loss(features.flatten(0, 1), y.flatten(), config.negatives or 0)
-            state.extra = {"h": h.detach().float(), "c": c.detach().float()}
+            state.extra = {"h": parallel.whole(h.detach().float(), 1), "c": parallel.whole(c.detach().float(), 1)}
+        loss = loss * share
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        loss = loss.detach()
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        parallel.add_up([*gradients, loss, *state.extra.values()])
         if config.clip:
             nn.utils.clip_grad_norm_(model.parameters(), config.clip)
         optimizer.step()
-        return {"loss": loss.detach()}
+        return {"loss": loss}
 
     @torch.no_grad()
     def evaluate(self, state: State, config: LSTMConfig, data: TextData, split: Split) -> dict[str, float]:

@@ -36,19 +36,21 @@ def fingerprint(vocabulary: Vocabulary) -> str:
     return hashlib.sha256("\n".join(sorted(vocabulary.words)).encode()).hexdigest()[:12]
 
 
-def extend_weights(weights: dict[str, Tensor], n_words: int, one_hot: bool) -> dict[str, Tensor]:
-    """Weights for the first words of `n_words` as weights for all. Raises TrainingError when they know more words.
+def carry_weights(
+    weights: dict[str, Tensor], known: Vocabulary, wanted: Vocabulary, one_hot: bool
+) -> dict[str, Tensor]:
+    """Weights for the words of `known` as weights for those of `wanted`. Raises TrainingError when they are not for it.
 
     A new word starts as the mean of the rarer half of the known ones, which come last: it is a rare one as well.
     """
-    grown = dict(weights)
+    carried, new = dict(weights), len(known)
+    places = torch.tensor([known.ids.get(word, new) for word in wanted.words])
     for name, axis in (ONE_HOT_WORD_AXES if one_hot else WORD_AXES).items():
         old = weights.get(name)
         if old is None:
             continue  # told by whoever loads them
-        known = old.shape[axis]
-        if known > n_words:
-            raise TrainingError(f"the base's {name} knows {known:,} words and its vocabulary has fewer")
-        rare = old.narrow(axis, known // 2, known - known // 2).mean(axis, keepdim=True)
-        grown[name] = torch.cat([old, rare.repeat_interleave(n_words - known, axis)], axis)
-    return grown
+        if old.shape[axis] != new:
+            raise TrainingError(f"the base's {name} knows {old.shape[axis]:,} words and its vocabulary has {new:,}")
+        rare = old.narrow(axis, new // 2, new - new // 2).mean(axis, keepdim=True)
+        carried[name] = torch.cat([old, rare], axis).index_select(axis, places)
+    return carried

@@ -88,7 +88,7 @@ def test_the_emoji_are_thousands_of_different_pictures_on_white(datasets: Path) 
     assert len({picture.tobytes() for picture in pictures}) == len(pictures)
     assert (pictures[:, 0, 0] == 255).all(-1).mean() > 0.95
     assert pictures.reshape(len(pictures), -1).min(1).max() < 255  # none is blank
-    assert (pictures.std(-1).max((1, 2)) > 20).mean() > 0.5  # most have colour
+    assert (pictures[::20].std(-1).max((1, 2)) > 20).mean() > 0.5  # most have colour
 
 
 def test_the_faces_are_4000_of_64_by_64_in_colour(datasets: Path) -> None:

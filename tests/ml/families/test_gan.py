@@ -10,6 +10,7 @@ from PIL import Image
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from ml import artifact
 from ml.data import builtin, images, store
 from ml.data.store import DatasetInfo
 from ml.families import catalog
@@ -137,7 +138,7 @@ def test_the_penalty_flattens_the_discriminator(sources: dict[str, Path], tmp_pa
 
     def steepness(penalty: float) -> float:
         state = built(family, config, data)
-        for batch in 5 * batches:
+        for batch in 2 * batches:
             family.train_step(state, config.model_copy(update={"penalty": penalty}), data, batch)
             state.step += 1
         pictures = batches[0][0].clone().requires_grad_()
@@ -174,7 +175,7 @@ def test_the_test_part_has_the_floor_beside_the_distance(finished: Any) -> None:
     for name in ("precision", "recall", "density", "coverage", "near_copies"):
         assert 0 <= metrics[name] <= max(1, metrics["density"])
         assert metrics[f"{name}_floor"] >= 0
-    assert metrics["coverage_floor"] > metrics["coverage"]
+    assert metrics["coverage_floor"] >= metrics["coverage"]
 
 
 # -- networks --------------------------------------------------------------------------------------------------------
@@ -207,6 +208,33 @@ def test_one_picture_is_judged_by_itself(finished: Any) -> None:
         alone = torch.cat([discriminator(picture[None]) for picture in pictures])
     torch.testing.assert_close(together, alone)
     assert float(discriminator.deviation) > 0
+
+
+def test_the_hidden_layer_sees_places_together_which_without_it_are_added_up() -> None:
+    here, there = torch.zeros(2, 1, 1, 28, 28)
+    here[..., :4, :4], there[..., -4:, -4:] = 1.0, 1.0
+
+    def together(hidden: int) -> float:
+        torch.manual_seed(0)
+        judge = Discriminator(resolve(GANConfig(hidden=hidden), info(28, 28, 1))).eval()
+        with torch.no_grad():
+            nothing, one, other, both = judge(torch.cat([0 * here, here, there, here + there]))
+        return abs(float(both - one - other + nothing))
+
+    assert together(0) < 1e-5 < 1e-3 < together(32)
+
+
+def test_a_version_from_before_the_hidden_layer_is_taken_further_without_one() -> None:
+    starter = Path(__file__).parents[3] / "app" / "starters" / "pictures"
+    older = {name: value for name, value in artifact.read(starter).config.items() if name != "hidden"}
+    assert GAN.settle("auto", {}, info(28, 28, 1), older).hidden == 0
+    assert resolve(GANConfig.model_validate(older), info(28, 28, 1)).hidden == 0  # as it is evaluated
+
+
+@pytest.mark.parametrize(("channels", "hidden"), [(1, 128), (3, 0)])
+def test_gray_pictures_have_dense_layers_unless_said_otherwise(channels: int, hidden: int) -> None:
+    assert [GAN.settle(name, {}, info(28, 28, channels)).hidden for name in GAN.presets] == 3 * [hidden]
+    assert GAN.settle("auto", {"hidden": 32}, info(28, 28, channels)).hidden == 32
 
 
 def test_in_training_the_discriminator_sees_a_collapse() -> None:

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from ml.data import text
 from ml.data.text import Vocabulary
 from ml.families.base import TrainingError
-from ml.families.lstm.warm_start import extend_vocabulary, extend_weights, read_vocabulary
+from ml.families.lstm.warm_start import carry_weights, extend_vocabulary, read_vocabulary
 from ml.serve.text import NextWord, Query
 from ml.trainer import Trainer
 from tests.ml import tiny
@@ -63,9 +63,38 @@ def test_a_vocabulary_that_cannot_be_read_is_refused(tmp_path: Path, content: st
 # -- weights ---------------------------------------------------------------------------------------------------------
 
 
-def test_weights_that_know_more_words_than_the_vocabulary_are_refused() -> None:
-    with pytest.raises(TrainingError, match="knows 5 words and its vocabulary has fewer"):
-        extend_weights({"bias": torch.zeros(5)}, 4, one_hot=False)
+def test_weights_that_are_not_for_their_vocabulary_are_refused() -> None:
+    four = text.plain_vocabulary(["one two three four"])
+    with pytest.raises(TrainingError, match="knows 5 words and its vocabulary has 4"):
+        carry_weights({"bias": torch.zeros(5)}, four, four, one_hot=False)
+
+
+def test_each_word_takes_what_is_known_of_it_wherever_it_stands() -> None:
+    known, wanted = text.plain_vocabulary(["one two three four"]), text.plain_vocabulary(["four new two"])
+    carried = carry_weights({"bias": torch.tensor([1.0, 2.0, 3.0, 4.0])}, known, wanted, one_hot=False)
+    assert carried["bias"].tolist() == [4.0, 3.5, 2.0]
+
+
+def test_with_its_own_words_alone_a_text_keeps_the_vocabulary_that_it_has_by_itself(
+    finished: Any, tmp_path: Path
+) -> None:
+    base, config = finished("lstm"), {"min_count": 1, "own_words": True}
+    trainer = on_other_text(tmp_path, base, config=config)
+    alone = tiny.new_trainer(
+        tiny.new_run(tmp_path / "alone", "lstm", config=config, budget={"steps": 2}), tmp_path / "set"
+    )
+    known, words = read_vocabulary(base.run.artifact), trainer.data.vocabulary
+    assert words == alone.data.vocabulary
+    shared = [word for word in words.words if word in known.ids]
+    assert len(shared) > 2
+    old = load_file(base.run.artifact / "weights.safetensors")
+    new = trainer.state.modules["model"].state_dict()
+    for name in ("embedding.weight", "bias"):
+        for word in shared:
+            torch.testing.assert_close(new[name][words.ids[word]], old[name][known.ids[word]], rtol=0, atol=0)
+    torch.testing.assert_close(new["lstm.weight_hh_l0"], old["lstm.weight_hh_l0"], rtol=0, atol=0)
+    scored = trainer.fit().score.held_out
+    assert scored == alone.fit().score.held_out  # the same words: the one can be said to be better than the other
 
 
 def test_what_was_learned_of_known_words_is_kept_on_another_text(finished: Any, tmp_path: Path) -> None:
@@ -109,16 +138,6 @@ def test_scores_among_other_words_are_not_comparable(finished: Any, tmp_path: Pa
 def test_a_text_too_short_is_refused_although_the_base_knows_many_words(finished: Any, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="fewer than two different words"):
         on_other_text(tmp_path, finished("lstm"), ["word"])
-
-
-def test_prepared_words_that_are_not_the_bases_are_refused(finished: Any, tmp_path: Path) -> None:
-    base = finished("lstm")
-    trainer = tiny.new_trainer(tiny.new_run(tmp_path, "lstm", budget={"steps": 1}), base.source)
-    other = tmp_path / "other"
-    other.mkdir()
-    vocabulary("quite other words").save(other / "vocabulary.json")
-    with pytest.raises(TrainingError, match="other words than the base"):
-        trainer.family.start_from(trainer.state, trainer.data, other)
 
 
 # -- one-hot words ---------------------------------------------------------------------------------------------------

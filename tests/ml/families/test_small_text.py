@@ -46,12 +46,11 @@ def answers() -> dict[str, str]:
     return {beginning: words.pop() for beginning, words in after.items() if len(words) == 1}
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_sixty_lines_said_twice_are_known_after_the_presets_own_budget(tmp_path: Path, seed: int) -> None:
+def test_sixty_lines_said_twice_are_known_after_the_presets_own_budget(tmp_path: Path) -> None:
     assert len(set(LINES)) == 60
     source = tiny.write_text(tmp_path / "set", LINES * 2)
     (tmp_path / "run").mkdir()
-    files.write_json(tmp_path / "run" / "spec.json", {"family": "lstm", "dataset": "given", "seed": seed})
+    files.write_json(tmp_path / "run" / "spec.json", {"family": "lstm", "dataset": "given", "seed": 0})
     done = tiny.finish(RunDir(tmp_path / "run"), source)
     assert done.manifest.epochs <= 15
     assert done.trainer.steps_per_epoch >= 20
