@@ -25,7 +25,7 @@ SHOWN = ("loss", "train_loss", "perplexity", "loss_d", "loss_g", "d_real", "d_fa
 def follow(jobs: Jobs, job_id: str, data_dir: Path, console: Console) -> int:
     """Show a bar with loss, speed and time left until the job has ended; returns the command's exit code."""
     helper: subprocess.Popen[bytes] | None = None
-    if not jobs.worker_is_up() if jobs.database.shared else is_free(data_dir, "worker"):
+    if not _has_worker(jobs, data_dir):
         quiet = {**os.environ, "INKLING_LOG_LEVEL": "warning"}  # the bar has the terminal
         helper = subprocess.Popen(
             [sys.executable, "-m", "app", "worker", "--data-dir", str(data_dir), "--job", job_id], env=quiet
@@ -38,7 +38,9 @@ def follow(jobs: Jobs, job_id: str, data_dir: Path, console: Console) -> int:
             job = jobs.get(job_id)
             while job.status not in ENDED and not interrupted():
                 _show(progress, bar, job, jobs.queue_positions().get(job_id))
-                if helper is not None and helper.poll() is not None and jobs.get(job_id).status not in ENDED:
+                # One that has only just started may have taken the job before our own did.
+                gone = helper is not None and helper.poll() is not None and not _has_worker(jobs, data_dir)
+                if gone and jobs.get(job_id).status not in ENDED:
                     break
                 time.sleep(POLL_SECONDS)
                 job = jobs.get(job_id)
@@ -51,6 +53,10 @@ def follow(jobs: Jobs, job_id: str, data_dir: Path, console: Console) -> int:
     if left:
         return 130
     return _report(jobs.get(job_id), data_dir, console)
+
+
+def _has_worker(jobs: Jobs, data_dir: Path) -> bool:
+    return jobs.worker_is_up() if jobs.database.shared else not is_free(data_dir, "worker")
 
 
 @contextmanager

@@ -59,7 +59,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "learning_rate": 0.05,
         "context": 12,
     },
-    "gan": {"channels": [16, 8], "batch_size": 16, "latent": 8, "learning_rate": 0.003, "ema": 0.95},
+    "gan": {"channels": [16, 8], "hidden": 0, "batch_size": 16, "latent": 8, "learning_rate": 0.003, "ema": 0.95},
     "gan-number": {"hidden": 16, "batch_size": 128, "discriminator_steps": 2, "learning_rate": 0.004, "ema": 0.95},
 }
 

@@ -32,7 +32,7 @@ from inkling_client.answers import (
     TrainingPicture,
     Version,
 )
-from inkling_client.calls import Budget
+from inkling_client.calls import Budget, Resources
 from inkling_client.client import InklingClient
 from inkling_client.errors import (
     Busy,
@@ -101,6 +101,7 @@ __all__ = [
     "Predicted",
     "Prediction",
     "Published",
+    "Resources",
     "Sample",
     "Score",
     "ServiceError",

@@ -271,6 +271,7 @@ class Job(Answer):
     activate: str
     base: str | None
     priority: int
+    resources: dict[str, Any] | None = None
     progress: float
     epoch: float
     step: int

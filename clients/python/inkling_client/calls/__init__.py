@@ -23,6 +23,7 @@ from inkling_client.calls.models import (
 from inkling_client.calls.pictures import generate, grid, image, interpolate, nearest, numbers, score
 from inkling_client.calls.training import (
     Budget,
+    Resources,
     cancel,
     events,
     families,
@@ -44,6 +45,7 @@ __all__ = [
     "Call",
     "File",
     "Part",
+    "Resources",
     "activate",
     "cancel",
     "dataset",

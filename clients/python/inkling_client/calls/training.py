@@ -33,6 +33,14 @@ class Budget(TypedDict, total=False):
     steps: int
 
 
+class Resources(TypedDict, total=False):
+    """What a training is to have for itself, where trainings share a cluster."""
+
+    cpus: float
+    gpus: float
+    custom: dict[str, float]
+
+
 def families() -> Call[list[Family]]:
     """What can be trained: presets, and the schema of every setting."""
     return Call("GET", "/families", read_list("families", Family))
@@ -50,6 +58,7 @@ def train(
     activate: Activate | None = None,
     base: str | None = None,
     priority: int | None = None,
+    resources: Resources | None = None,
     idempotency_key: str | None = None,
 ) -> Call[Job]:
     """Start a training in the background; the answer is a handle to wait on."""
