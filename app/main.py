@@ -180,7 +180,8 @@ def create_app(settings: Settings) -> FastAPI:
         services.registry.install_starters(STARTERS)
     limits = (settings.queue_size, settings.deadline_seconds, settings.reload_seconds)
     metrics = Metrics()
-    host = ModelHost(services.registry, services.learning, *limits, metrics, settings.queue_seconds)
+    waits, preload = settings.queue_seconds, settings.preload
+    host = ModelHost(services.registry, services.learning, *limits, metrics, waits, preload)
     gallery = Gallery(host, services.datasets)
     evaluations = Evaluations(host, services.datasets, services.jobs)
     # Set when the service is told to stop: it is not ready then, connections and event streams end with their answer.

@@ -29,11 +29,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 
 from benchmarks.service import ROOT, machine
 from ml.families.lstm.config import LSTMConfig
 from ml.families.lstm.model import WordLSTM, export_step
 from ml.serve import decode
+from ml.serve.gates import open_engine
 from ml.serve.network import Network
 from ml.serve.state_cache import StateCache
 
@@ -94,8 +96,10 @@ def network(folder: Path, words: int, hidden: int) -> Network:
     """A version's network with random weights, and an empty memory."""
     torch.manual_seed(0)
     config = LSTMConfig(embedding=EMBEDDING, hidden=hidden, layers=1, dropout=0.0, dropout_hidden=0.0)
-    export_step(WordLSTM(config, words), folder / "next_word.onnx")
-    return Network(folder / "next_word.onnx", START, StateCache(0))
+    model = WordLSTM(config, words)
+    export_step(model, folder / "next_word.onnx")
+    save_file(model.state_dict(), folder / "weights.safetensors")
+    return Network(open_engine(folder, words), START, StateCache(0))
 
 
 def choose(logits: np.ndarray, allowed: np.ndarray) -> None:

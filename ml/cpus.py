@@ -23,6 +23,7 @@ def available(cgroup: Path = CGROUP) -> int:
 def limit_threads() -> None:
     """Tell the libraries that are loaded from now on, here and in child processes. What the user set stays."""
     os.environ.setdefault(VARIABLE, str(available()))
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's: its products are small, and beside answers
 
 
 def _quota(cgroup: Path) -> float | None:

@@ -1,30 +1,29 @@
 """What may be in an ONNX file that somebody sends. Knows the file's bytes alone: nothing is loaded or run.
 
-Read with protobuf, which ONNX Runtime brings along, and a description of the few fields looked at; the whole format is
-in the package onnx, which what answers requests does without. Field numbers: the ONNX project's onnx.proto, IR 3 to 13.
+Read with protobuf and a description of the few fields looked at. Field numbers: the ONNX project's onnx.proto, IR 3 to
+13.
 """
 
 from pathlib import Path
 from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from ml.artifact import ArtifactError
+from ml.messages import Fields, classes
 
 DOMAINS = (b"", b"ai.onnx")  # the standard's own operators
 MOST_BYTES = 2**31 - 1  # protobuf's own bound
 
-# message -> field -> (number, repeated, message or None for bytes). A number that is not here is skipped on reading.
-_FIELDS: dict[str, dict[str, tuple[int, bool, str | None]]] = {
+_FIELDS: dict[str, Fields] = {
     "Model": {"graph": (7, False, "Graph"), "opset_import": (8, True, "Opset"), "functions": (25, True, "Any")},
-    "Opset": {"domain": (1, False, None)},
+    "Opset": {"domain": (1, False, "bytes")},
     "Graph": {
         "node": (1, True, "Node"),
         "initializer": (5, True, "Tensor"),
         "sparse_initializer": (15, True, "Any"),
     },
-    "Node": {"op_type": (4, False, None), "attribute": (5, True, "Attribute"), "domain": (7, False, None)},
+    "Node": {"op_type": (4, False, "bytes"), "attribute": (5, True, "Attribute"), "domain": (7, False, "bytes")},
     "Attribute": {
         "t": (5, False, "Tensor"),
         "g": (6, False, "Graph"),
@@ -86,24 +85,4 @@ def _standard(path: Path, domain: bytes) -> None:
         )
 
 
-def _make() -> Any:
-    """The class of a message `Model`, made of `_FIELDS`."""
-    field = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(name="inkling/onnx.proto", package="inkling", syntax="proto2")
-    for message, fields in _FIELDS.items():
-        described = file.message_type.add(name=message)
-        for name, (number, repeated, kind) in fields.items():
-            added = described.field.add(name=name, number=number)
-            added.label = field.LABEL_REPEATED if repeated else field.LABEL_OPTIONAL
-            if kind == "int":
-                added.type = field.TYPE_INT32
-            elif kind is None:
-                added.type = field.TYPE_BYTES
-            else:
-                added.type, added.type_name = field.TYPE_MESSAGE, f".inkling.{kind}"
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("inkling.Model"))
-
-
-_Model = _make()
+_Model = classes("inkling.read", _FIELDS)["Model"]

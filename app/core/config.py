@@ -68,6 +68,11 @@ class Settings(BaseSettings):
     max_skipped: float = Field(
         0.1, ge=0, le=1, description="Share of broken lines or pictures up to which an upload is taken without them"
     )
+    preload: Annotated[list[str], NoDecode] = Field(
+        ["next-word", "pictures", "faces"],
+        description="Models in memory before it says that it is ready, with a comma between them; others are loaded "
+        "when they are first asked for",
+    )
     reload_seconds: float = Field(0.25, gt=0, description="How often a change of the active version is looked for")
     checkpoint_seconds: float = Field(5.0, gt=0, description="Time between two checkpoints of a running job")
     max_queued: int = Field(100, ge=1, description="Jobs that may wait; above this POST /train gets 429")
@@ -102,7 +107,7 @@ class Settings(BaseSettings):
     access_log: bool | None = Field(None, description="Whether each request is a line; by default with json alone")
     otlp_endpoint: str = Field("", description="Where OpenTelemetry traces of requests are sent; empty: nowhere")
 
-    @field_validator("cors_origins", "trusted_proxies", mode="before")
+    @field_validator("cors_origins", "trusted_proxies", "preload", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value

@@ -19,7 +19,7 @@ class DiskState(BaseModel):
 class Ready(BaseModel):
     status: Literal["ready", "degraded", "not ready", "stopping"]
     version: str
-    models: dict[str, str] = Field(description="`ready`, or what keeps a starter model from answering")
+    models: dict[str, str] = Field(description="`ready`, or what keeps a model of INKLING_PRELOAD from answering")
     problems: dict[str, str]
     worker: str = Field(description="up, down, or unknown")
     keys: Literal["required", "open"]

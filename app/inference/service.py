@@ -30,7 +30,7 @@ from ml.serve.warm import open_warm
 
 log = logging.getLogger(__name__)
 PATIENCE = 10  # times as long as for a word one may wait for a picture, which nobody types against
-KEPT = 16  # versions in memory beside the starters; the least recently used goes first
+KEPT = 16  # versions in memory beside those loaded before all; the least recently used goes first
 
 P = TypeVar("P", NextWord, Sampler, Density)
 
@@ -89,7 +89,9 @@ class ModelHost:
         reload_seconds: float,
         metrics: Metrics | None = None,
         queue_seconds: float = float("inf"),
+        preload: Sequence[str] = tuple(STARTERS),
     ) -> None:
+        self.preload = preload
         self.registry, self.deadline, self.reload_seconds = registry, deadline, reload_seconds
         self.queue_size, self.metrics = queue_size, metrics or Metrics()
         self.problems: dict[str, str] = {}
@@ -118,7 +120,7 @@ class ModelHost:
         self._follower = threading.Thread(target=self._follow, name="model-reload", daemon=True)
 
     def start(self) -> None:
-        """Load the starters and begin to follow the registry. A damaged model is said, not raised."""
+        """Load what is to be in memory and begin to follow the registry. A damaged model is said, not raised."""
         self._refresh()
         self._follower.start()
 
@@ -182,9 +184,12 @@ class ModelHost:
         return dict(self._active)
 
     def ready(self) -> dict[str, str]:
-        """The starters and what each says: 'ready', or why not."""
+        """What each of the models that are loaded before all says: 'ready', or why not. One that does not exist yet
+        says nothing, but a starter has to."""
         return {
-            name: self.problems.get(name, "ready" if name in self._active else "no version yet") for name in STARTERS
+            name: self.problems.get(name, "ready" if name in self._active else "no version yet")
+            for name in self.preload
+            if name in STARTERS or name in self._active or name in self.problems
         }
 
     # -- loading -----------------------------------------------------------------------------------------------------
@@ -235,9 +240,9 @@ class ModelHost:
         loaded = cast(AnyLoaded, Loaded(name, version, predictor))
         with self._lock:
             self._loaded[key] = loaded
-            needed = {(n, v) for n, v in self._active.items() if n in STARTERS} | {key}
+            needed = {(n, v) for n, v in self._active.items() if n in self.preload} | {key}
             for old in list(self._loaded):
-                if len(self._loaded) <= KEPT + len(STARTERS):
+                if len(self._loaded) <= KEPT + len(self.preload):
                     break
                 if old not in needed:
                     del self._loaded[old]
@@ -320,7 +325,7 @@ class ModelHost:
                 self._answer_from(name, version)
 
     def _follows(self, name: str) -> bool:
-        return name in STARTERS or name in self._active  # others are loaded when first asked for
+        return name in self.preload or name in self._active  # others are loaded when first asked for
 
     def _is_damaged(self, name: str, version: int) -> bool:
         return self.problems.get(name, "").startswith(f"{name}@{version} ")

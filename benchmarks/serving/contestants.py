@@ -70,7 +70,8 @@ OURS = Contestant(
     "/predict-next-word",
     ours(MEDIUM),
     _predictions,
-    settings={"INKLING_QUEUE_SECONDS": "10"},  # no rival refuses anything, however long it takes
+    # No rival refuses anything, however long it takes; and none has another model in memory than the one it is asked.
+    settings={"INKLING_QUEUE_SECONDS": "10", "INKLING_PRELOAD": MEDIUM},
 )
 NOOP = Contestant(
     "noop",

@@ -1,4 +1,4 @@
-"""The exported LSTM of a text model: contexts of ids in, rows of probabilities out. Knows no words.
+"""The LSTM of a text model: contexts of ids in, rows of probabilities out. Knows no words.
 
 Contexts that are asked together are read together, whatever their lengths; what was read before is not read again.
 """
@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from ml.serve.state_cache import StateCache
 
 Row = npt.NDArray[np.float32]  # (V,)
 Rows = npt.NDArray[np.float32]  # (B, V)
+Ids = npt.NDArray[np.int64]  # (B, T)
 State = npt.NDArray[np.float32]  # (layers, B, H): h or c
 Hidden = tuple[State, ...]  # h and c; empty for the first versions, whose graph takes none
 
@@ -33,17 +35,47 @@ class _Reading:
     hidden: Hidden
 
 
-class Network:
-    """`start` is the id before a text. Without `states` nothing is remembered. Raises ArtifactError when the file does
-    not load."""
+class Engine(Protocol):
+    """What reads: `zeros` is the state before anything was read, of one context; empty where states cannot be given."""
 
-    def __init__(self, path: Path, start: int, states: StateCache | None) -> None:
-        self.start, self._states = start, states
-        self._number = next(_numbers)  # tells its entries from those of other versions
+    zeros: Hidden
+
+    def run(self, ids: Ids, hidden: Sequence[State], heard: int) -> list[npt.NDArray[np.float32]]:
+        """Read ids (B, T) on behind `hidden`: logits of the first `heard` rows (heard, V), then h and c of all."""
+
+
+class Fused:
+    """The exported graph, of whatever LSTM it is. Raises ArtifactError when the file does not load."""
+
+    def __init__(self, path: Path) -> None:
         self._session = open_session(path)
         shapes = {wanted.name: wanted.shape for wanted in self._session.get_inputs()}
         self._names = [name for name in ("h", "c") if name in shapes]
-        self._zeros: Hidden = tuple(np.zeros((shapes[name][0], 1, shapes[name][2]), np.float32) for name in self._names)
+        self.zeros: Hidden = tuple(np.zeros((shapes[name][0], 1, shapes[name][2]), np.float32) for name in self._names)
+
+    def run(self, ids: Ids, hidden: Sequence[State], heard: int) -> list[npt.NDArray[np.float32]]:
+        asked = self._asked(ids, np.full(heard, ids.shape[1], dtype=np.int64), hidden)
+        wanted = ["logits", *(f"{name}_out" for name in self._names)]
+        out: list[npt.NDArray[np.float32]] = self._session.run(wanted, asked)
+        return out
+
+    def last(self, ids: Ids, lengths: npt.NDArray[np.int64]) -> Rows:
+        """Logits (B, V) behind the first `lengths` (B,) of ids (B, T), read from the start."""
+        hidden = [np.repeat(zeros, len(ids), 1) for zeros in self.zeros]
+        logits: Rows = self._session.run(["logits"], self._asked(ids, lengths, hidden))[0]
+        return logits
+
+    def _asked(self, ids: Ids, lengths: npt.NDArray[np.int64], hidden: Sequence[State]) -> dict[str, object]:
+        return {"ids": ids, "lengths": lengths, **dict(zip(self._names, hidden, strict=True))}
+
+
+class Network:
+    """`start` is the id before a text. Without `states` nothing is remembered."""
+
+    def __init__(self, engine: Engine, start: int, states: StateCache | None) -> None:
+        self.start, self._engine, self._states = start, engine, states
+        self._number = next(_numbers)  # tells its entries from those of other versions
+        self._zeros = engine.zeros
         self._begun = None if states is None else self._try_start()
 
     @property
@@ -53,13 +85,15 @@ class Network:
 
     def probabilities(self, contexts: Sequence[Sequence[int]]) -> Rows:
         """What may follow each context: (N, V), each row summing to 1. Nothing is remembered."""
+        if not isinstance(self._engine, Fused):
+            readings = [_Reading(b"", context, 0, self._zeros) for context in contexts]
+            made = {id(reading): row for reading, row, _ in self._work_out(list(readings))}
+            return np.stack([made[id(reading)] for reading in readings])
         lengths = np.array([len(context) for context in contexts], dtype=np.int64)
         ids = np.full((len(contexts), int(lengths.max())), self.start, dtype=np.int64)
         for context, at in zip(contexts, ids, strict=True):
             at[: len(context)] = context  # padded on the right, which an LSTM read up to `lengths` never sees
-        hidden = (np.repeat(zeros, len(contexts), 1) for zeros in self._zeros)
-        asked = {"ids": ids, "lengths": lengths, **dict(zip(self._names, hidden, strict=True))}
-        return _softmax(self._session.run(["logits"], asked)[0])
+        return _softmax(self._engine.last(ids, lengths))
 
     def read(self, ids: npt.NDArray[np.integer], hidden: Sequence[State] | None = None) -> tuple[Rows, list[State]]:
         """Read ids (B, T) on behind `hidden`, or as the first: what may follow (B, V), and h and c, (layers, B, H)."""
@@ -140,14 +174,8 @@ class Network:
             row.flags.writeable = False
             yield reading, row, tuple(state[:, i : i + 1].copy() for state in hidden)
 
-    def _run(self, ids: npt.NDArray[np.int64], hidden: Sequence[State], heard: int) -> list[npt.NDArray[np.float32]]:
-        """Logits of the first `heard` rows (heard, V), then h and c of all."""
-        lengths = np.full(heard, ids.shape[1], dtype=np.int64)
-        asked = {"ids": ids, "lengths": lengths, **dict(zip(self._names, hidden, strict=True))}
-        out: list[npt.NDArray[np.float32]] = self._session.run(
-            ["logits", *(f"{name}_out" for name in self._names)], asked
-        )
-        return out
+    def _run(self, ids: Ids, hidden: Sequence[State], heard: int) -> list[npt.NDArray[np.float32]]:
+        return self._engine.run(ids, hidden, heard)
 
 
 def _softmax(logits: Rows) -> Rows:

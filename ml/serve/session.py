@@ -11,14 +11,18 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as ort
 
 
-def open_session(path: Path) -> ort.InferenceSession:
-    """Load one ONNX file on the CPU. Raises ArtifactError when ONNX Runtime refuses it."""
+def open_session(graph: Path | bytes) -> ort.InferenceSession:
+    """Load an ONNX file, or what would be in one, on the CPU. Raises ArtifactError when ONNX Runtime refuses it."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1  # two threads beside any load cost ten times; requests are batched instead
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        given = graph if isinstance(graph, bytes) else str(graph)
+        session = ort.InferenceSession(given, options, providers=["CPUExecutionProvider"])
+        session._model_bytes = None  # to try another device with, and there is none: a second copy of all weights
+        return session
     except Exception as error:  # its exceptions share no base of their own
-        raise ArtifactError(f"{path.name} does not load: {error}") from error
+        name = "a graph of the weights" if isinstance(graph, bytes) else graph.name
+        raise ArtifactError(f"{name} does not load: {error}") from error

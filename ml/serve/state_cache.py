@@ -11,7 +11,7 @@ from threading import Lock
 import numpy as np
 import numpy.typing as npt
 
-MOST_BYTES = 16 * 1024 * 1024
+MOST_BYTES = 12 * 1024 * 1024
 OVERHEAD = 500  # bytes that an entry takes beside its numbers
 
 Array = npt.NDArray[np.float32]

@@ -18,6 +18,7 @@ from ml.mixture import NGRAM, PARTS, SOURCES, WINDOW, Blend, Mixture, Part
 from ml.ngram import NGram
 from ml.serve import decode, orthography
 from ml.serve.decode import Decoding, Mask, Rules, Said, Sampling
+from ml.serve.gates import open_engine
 from ml.serve.heard import Hearing
 from ml.serve.learned import Learned
 from ml.serve.network import Network
@@ -124,7 +125,7 @@ class NextWord:
         self.manifest = manifest
         self._by_line, self._windows = (bool(manifest.config.get(name)) for name in ("by_line", "windows"))
         remembered = None if self._windows else states or StateCache()
-        self._network = Network(folder / "next_word.onnx", self.start, remembered)
+        self._network = Network(open_engine(folder, len(self.vocabulary)), self.start, remembered)
         self.mixture = self._load_mixture(folder)
         self._no_row: Probabilities = np.zeros(len(self.vocabulary), np.float32)
         self._sources = folder / SOURCES

@@ -62,6 +62,8 @@ def test_every_setting_is_in_the_table() -> None:
             assert shown == str(field.default).lower(), name
         elif isinstance(field.default, int | float):
             assert float(shown) == field.default, name
+        elif field.default and isinstance(field.default, list):
+            assert shown == ",".join(field.default), name
         elif field.default:
             assert shown == str(field.default), name
 

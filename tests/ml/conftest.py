@@ -52,6 +52,13 @@ def finished(sources: dict[str, Path], tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="session")
+def one_layer(sources: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny text version of one layer, whose words are looked up."""
+    run = tiny.new_run(tmp_path_factory.mktemp("one-layer"), "lstm", config={"layers": 1})
+    return tiny.finish(run, sources["lstm"]).run.artifact
+
+
+@pytest.fixture(scope="session")
 def lecture_run(lecture: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """The lecture preset as a run of its 500 epochs."""
     run = tiny.new_run(

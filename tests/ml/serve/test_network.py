@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml.serve.network import LOOK_BACK, Network
+from ml.serve.gates import Gates, open_engine
+from ml.serve.network import LOOK_BACK, Engine, Fused, Network
 from ml.serve.state_cache import StateCache
 from ml.serve.text import NextWord, Query
 from tests.ml.tiny import Finished
@@ -17,9 +18,10 @@ CLOSE = 2e-6  # rows that were worked out in another batch, or in pieces, differ
 Finish = Callable[[str], Finished]
 
 
-@pytest.fixture(scope="module")
-def version(finished: Finish) -> Path:
-    return finished("lstm").run.artifact
+@pytest.fixture(scope="module", params=[Fused, Gates])
+def version(request: pytest.FixtureRequest, one_layer: Path, finished: Finish) -> Path:
+    """Of two layers, or of one, whose words are looked up."""
+    return one_layer if request.param is Gates else finished("lstm").run.artifact
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +30,13 @@ def start(version: Path) -> int:
 
 
 @pytest.fixture(scope="module")
-def plain(version: Path, start: int) -> Network:
-    return Network(version / "next_word.onnx", start, None)
+def engine(version: Path) -> Engine:
+    return open_engine(version, len(NextWord.open(version).vocabulary))
+
+
+@pytest.fixture(scope="module")
+def plain(engine: Engine, start: int) -> Network:
+    return Network(engine, start, None)
 
 
 @pytest.fixture
@@ -38,8 +45,8 @@ def states() -> StateCache:
 
 
 @pytest.fixture
-def network(version: Path, start: int, states: StateCache) -> Network:
-    return Network(version / "next_word.onnx", start, states)
+def network(engine: Engine, start: int, states: StateCache) -> Network:
+    return Network(engine, start, states)
 
 
 def contexts(start: int, count: int, seed: int, longest: int = 18) -> Iterator[list[int]]:
@@ -131,9 +138,9 @@ def test_rows_cannot_be_written_to_and_keep_no_others_alive(network: Network, st
             row[0] = 1
 
 
-def test_what_is_remembered_is_bounded(version: Path, start: int, plain: Network) -> None:
+def test_what_is_remembered_is_bounded(engine: Engine, start: int, plain: Network) -> None:
     states = StateCache(100_000)
-    network = Network(version / "next_word.onnx", start, states)
+    network = Network(engine, start, states)
     for seed in range(10):
         asked = list(contexts(start, 32, seed))
         expect(network, plain, asked)
@@ -141,16 +148,16 @@ def test_what_is_remembered_is_bounded(version: Path, start: int, plain: Network
     assert states.bytes > 50_000
 
 
-def test_a_memory_too_small_for_anything_changes_nothing(version: Path, start: int, plain: Network) -> None:
-    network = Network(version / "next_word.onnx", start, StateCache(0))
+def test_a_memory_too_small_for_anything_changes_nothing(engine: Engine, start: int, plain: Network) -> None:
+    network = Network(engine, start, StateCache(0))
     for seed in (1, 1, 2):
         expect(network, plain, list(contexts(start, 20, seed)))
 
 
 def test_another_version_does_not_see_what_one_remembers(
-    version: Path, start: int, states: StateCache, network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, start: int, states: StateCache, network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = Network(version / "next_word.onnx", start, states)
+    other = Network(engine, start, states)
     asked = list(contexts(start, 8, 3))
     rows = network.rows(asked)
     kept = (len(states.rows), len(states.states))
@@ -162,9 +169,9 @@ def test_another_version_does_not_see_what_one_remembers(
     assert all(one is not two for one, two in zip(rows, again[8:], strict=True))
 
 
-def test_two_threads_share_one_memory(version: Path, start: int, states: StateCache, plain: Network) -> None:
+def test_two_threads_share_one_memory(engine: Engine, start: int, states: StateCache, plain: Network) -> None:
     """As a version that is tried does, beside the one that answers."""
-    networks = [Network(version / "next_word.onnx", start, states) for _ in range(2)]
+    networks = [Network(engine, start, states) for _ in range(2)]
     failed: list[BaseException] = []
 
     def use(network: Network, seed: int) -> None:

@@ -1,0 +1,144 @@
+"""ONNX graphs made of a version's weights while it is loaded. Knows the format alone, and no file.
+
+Written with protobuf and a description of the few fields that are used. Field numbers: the ONNX project's onnx.proto,
+IR 3 to 13.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ml.messages import Fields, classes
+
+Numbers = npt.NDArray[np.float32]
+
+OPSET, IR = 17, 8
+FLOAT, INT16, INT64 = 1, 5, 7  # TensorProto.DataType
+GRAPH, INT, INTS = 5, 2, 7  # AttributeProto.AttributeType
+
+_FIELDS: dict[str, Fields] = {
+    "Model": {"ir_version": (1, False, "int"), "graph": (7, False, "Graph"), "opset_import": (8, True, "Opset")},
+    "Opset": {"domain": (1, False, "bytes"), "version": (2, False, "int")},
+    "Graph": {
+        "node": (1, True, "Node"),
+        "name": (2, False, "bytes"),
+        "initializer": (5, True, "Tensor"),
+        "input": (11, True, "Value"),
+        "output": (12, True, "Value"),
+    },
+    "Node": {
+        "input": (1, True, "bytes"),
+        "output": (2, True, "bytes"),
+        "op_type": (4, False, "bytes"),
+        "attribute": (5, True, "Attribute"),
+    },
+    "Attribute": {
+        "name": (1, False, "bytes"),
+        "i": (3, False, "int"),
+        "g": (6, False, "Graph"),
+        "ints": (8, True, "int"),
+        "type": (20, False, "int"),
+    },
+    "Tensor": {
+        "dims": (1, True, "int"),
+        "data_type": (2, False, "int"),
+        "name": (8, False, "bytes"),
+        "raw_data": (9, False, "bytes"),
+    },
+    "Value": {"name": (1, False, "bytes"), "type": (2, False, "Type")},
+    "Type": {"tensor_type": (1, False, "TensorType")},
+    "TensorType": {"elem_type": (1, False, "int"), "shape": (2, False, "Shape")},
+    "Shape": {"dim": (1, True, "Dim")},
+    "Dim": {"dim_value": (1, False, "int"), "dim_param": (2, False, "bytes")},
+}
+
+Values = Mapping[str, tuple[int, Sequence[int | str]]]  # type and shape; an axis with a name has any length
+
+
+def recurrence(weight: Numbers) -> bytes:
+    """An LSTM's steps: ids (B, T), h and c (B, H), and of each word what it adds to the gates, as `table` (V, 4H) of
+    int16 times `scales` (V, 1) -> h_out and c_out (B, H) behind the last id.
+
+    `weight` (4H, H) is what h adds; the gates' order is torch's: input, forget, cell, output. A step is one product,
+    with the word's part looked up, and the steps are one operator: nothing returns to Python between them.
+    """
+    size = weight.shape[1]
+    state = (FLOAT, ("B", size))
+    model = _model()
+    table, scales = (INT16, ("V", 4 * size)), (FLOAT, ("V", 1))
+    given: Values = {"ids": (INT64, ("B", "T")), "h": state, "c": state, "table": table, "scales": scales}
+    _declare(model.graph, given, {"h_out": state, "c_out": state})
+    steps = _node(model.graph, "Scan", ["h", "c", "ids"], "h_out", "c_out", num_scan_inputs=1, scan_input_axes=[1])
+    step = steps.attribute.add(name=b"body", type=GRAPH).g
+    _declare(step, {"h": state, "c": state, "id": (INT64, ("B",))}, {"h_after": state, "c_after": state})
+    _weigh(step, weight=weight, sizes=np.array([size] * 4, dtype=np.int64))
+    _node(step, "Gather", ["table", "id"], "coded")
+    _node(step, "Cast", ["coded"], "whole", to=FLOAT)
+    _node(step, "Gather", ["scales", "id"], "scale")
+    _node(step, "Mul", ["whole", "scale"], "word")
+    _node(step, "Gemm", ["h", "weight", "word"], "gates", transB=1)
+    _node(step, "Split", ["gates", "sizes"], "input", "forget", "cell", "output", axis=1)
+    _node(step, "Sigmoid", ["input"], "let_in")
+    _node(step, "Sigmoid", ["forget"], "kept")
+    _node(step, "Tanh", ["cell"], "new")
+    _node(step, "Sigmoid", ["output"], "let_out")
+    _node(step, "Mul", ["kept", "c"], "old_part")
+    _node(step, "Mul", ["let_in", "new"], "new_part")
+    _node(step, "Add", ["old_part", "new_part"], "c_after")
+    _node(step, "Tanh", ["c_after"], "bent")
+    _node(step, "Mul", ["let_out", "bent"], "h_after")
+    written: bytes = model.SerializeToString()
+    return written
+
+
+def output(project: Numbers, shift: Numbers, words: Numbers, bias: Numbers) -> bytes:
+    """h (B, H) -> logits (B, V): `project` (E, H) and `shift` (E,), then `words` (V, E) and `bias` (V,)."""
+    model = _model()
+    _declare(model.graph, {"h": (FLOAT, ("B", project.shape[1]))}, {"logits": (FLOAT, ("B", len(bias)))})
+    _weigh(model.graph, project=project, shift=shift, words=words, bias=bias)
+    _node(model.graph, "Gemm", ["h", "project", "shift"], "heard", transB=1)
+    _node(model.graph, "Gemm", ["heard", "words", "bias"], "logits", transB=1)
+    written: bytes = model.SerializeToString()
+    return written
+
+
+# All is written into the message in which it stays: one that is made apart is copied at every level.
+
+
+def _model() -> Any:
+    made = _Model(ir_version=IR)
+    made.opset_import.add(domain=b"", version=OPSET)
+    made.graph.name = b"graph"
+    return made
+
+
+def _declare(graph: Any, inputs: Values, outputs: Values) -> None:
+    graph.name = b"graph"
+    for values, described in ((graph.input, inputs), (graph.output, outputs)):
+        for name, (kind, shape) in described.items():
+            tensor = values.add(name=name.encode()).type.tensor_type
+            tensor.elem_type = kind
+            for axis in shape:
+                tensor.shape.dim.add(**{"dim_value": axis} if isinstance(axis, int) else {"dim_param": axis.encode()})
+
+
+def _weigh(graph: Any, **weights: npt.NDArray[Any]) -> None:
+    for name, array in weights.items():
+        kind = {"float32": FLOAT, "int64": INT64}[array.dtype.name]
+        graph.initializer.add(dims=array.shape, data_type=kind, name=name.encode(), raw_data=array.tobytes())
+
+
+def _node(graph: Any, operator: str, inputs: Sequence[str], *outputs: str, **attributes: int | list[int]) -> Any:
+    node = graph.node.add(op_type=operator.encode())
+    node.input.extend(name.encode() for name in inputs)
+    node.output.extend(name.encode() for name in outputs)
+    for name, value in attributes.items():
+        node.attribute.add(
+            name=name.encode(), **{"type": INT, "i": value} if isinstance(value, int) else {"type": INTS, "ints": value}
+        )
+    return node
+
+
+_Model = classes("inkling.made", _FIELDS)["Model"]
