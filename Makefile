@@ -7,7 +7,8 @@ BIN := $(VENV)/bin
 # Empty: the torch that pip finds. For the small CPU-only build see the README.
 TORCH_INDEX_URL ?=
 STAMP := $(VENV)/.installed
-# Test files run side by side; each process imports torch and some start services, so not one for every core.
+# Test files run side by side; each process imports torch and some start services, so not one for every core. All of them
+# give way, or the trainings that they wait for, which run at the lowest priority, would hardly move beside them.
 TEST_PROCESSES ?= 2
 
 .PHONY: run install test check postgresql seaweedfs browser starters ops docker clean
@@ -35,7 +36,7 @@ check: $(STAMP)
 	$(BIN)/python scripts/audit.py
 	$(BIN)/python scripts/licences.py
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n $(TEST_PROCESSES) --dist loadfile
+	nice -n 15 $(BIN)/coverage run -m pytest -n $(TEST_PROCESSES) --dist loadfile
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

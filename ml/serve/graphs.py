@@ -70,10 +70,11 @@ def recurrence(weight: Numbers) -> bytes:
     table, scales = (INT16, ("V", 4 * size)), (FLOAT, ("V", 1))
     given: Values = {"ids": (INT64, ("B", "T")), "h": state, "c": state, "table": table, "scales": scales}
     _declare(model.graph, given, {"h_out": state, "c_out": state})
+    _weigh(model.graph, weight=weight)  # inside the step ONNX Runtime would hold it three times
     steps = _node(model.graph, "Scan", ["h", "c", "ids"], "h_out", "c_out", num_scan_inputs=1, scan_input_axes=[1])
     step = steps.attribute.add(name=b"body", type=GRAPH).g
     _declare(step, {"h": state, "c": state, "id": (INT64, ("B",))}, {"h_after": state, "c_after": state})
-    _weigh(step, weight=weight, sizes=np.array([size] * 4, dtype=np.int64))
+    _weigh(step, sizes=np.array([size] * 4, dtype=np.int64))
     _node(step, "Gather", ["table", "id"], "coded")
     _node(step, "Cast", ["coded"], "whole", to=FLOAT)
     _node(step, "Gather", ["scales", "id"], "scale")

@@ -1,7 +1,11 @@
 """The page's frame: navigation, theme, language, what it says of the service."""
 
-import pytest
+from typing import get_args
 
+import pytest
+from playwright.sync_api import Page
+
+from app.health.schemas import Ready
 from tests.e2e.browsing import WIDTHS, Watched, fits, screenshot, violations
 from tests.flow.service import Service
 
@@ -63,6 +67,23 @@ def test_it_says_when_the_service_is_gone_and_back(pages: Watched, service: Serv
     service.start()
     page.locator(".dot.ready").wait_for()
     assert page.locator(".notice").count() == 0
+
+
+@pytest.mark.parametrize("status", get_args(Ready.model_fields["status"].annotation))
+@pytest.mark.parametrize("language", ["en-GB", "ko-KR"])
+def test_whatever_the_service_says_of_itself_has_words(
+    pages: Watched, service: Service, status: str, language: str
+) -> None:
+    pages.expect("503")
+    said = service.client.get("/health/ready").json() | {"status": status}
+    code = 200 if status in ("ready", "degraded") else 503
+
+    def answer(page: Page) -> None:
+        page.route("**/health/ready", lambda route: route.fulfill(status=code, json=said))
+
+    page = pages.open(before=answer, language=language)
+    page.locator(f".dot.{status.replace(' ', '-')}").wait_for()
+    assert page.locator(".notice").count() == (code == 503)
 
 
 def test_docs_show_the_routes_and_load_nothing_from_elsewhere(pages: Watched) -> None:

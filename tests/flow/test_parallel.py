@@ -31,7 +31,7 @@ def ranks(service: Service) -> dict[str, int]:
 
 
 def test_a_job_of_two_processes_survives_the_kill_of_one_and_of_the_worker(service: Service) -> None:
-    job_id = service.train(**GAN | {"budget": {"steps": 2000}})
+    job_id = service.train(**GAN | {"budget": {"steps": 700}})
     running(service, job_id, step=20)
     wait_for("a checkpoint", lambda: (service.data_dir / "runs" / job_id / "checkpoints").glob("step-*"))
     os.kill(ranks(service)["RANK=1"], signal.SIGKILL)
@@ -44,7 +44,7 @@ def test_a_job_of_two_processes_survives_the_kill_of_one_and_of_the_worker(servi
     os.kill(service.pid_of("app worker"), signal.SIGKILL)
     wait_for("the orphans end", lambda: not before & set(service.processes()))
     job = service.until(job_id, "succeeded")
-    assert (job["attempt"], job["step"]) == (3, 2000)
+    assert (job["attempt"], job["step"]) == (3, 700)
     told = service.client.get(f"/jobs/{job_id}/events", params={"limit": 500}).json()["events"]
     texts = [event["data"]["text"] for event in told if event["event"] == "message"]
     assert any("another process of this training ended" in text for text in texts)

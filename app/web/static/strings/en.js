@@ -19,6 +19,8 @@ export default {
   "status.no-worker.more": "Answers work, but no worker is running: trainings wait until one is started.",
   "status.not-ready": "Not ready",
   "status.not-ready.more": "The service is up, but no model answers yet. It will in a moment, or after the first training.",
+  "status.stopping": "Stopping",
+  "status.stopping.more": "The service was told to stop: it finishes what it is at. What you typed stays.",
   "status.down": "No answer",
   "status.down.more": "The service does not answer. The page goes on trying; what you typed stays.",
   "key.title": "This service needs a key",

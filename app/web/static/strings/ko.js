@@ -19,6 +19,8 @@ export default {
   "status.no-worker.more": "응답은 되지만 작업자가 없습니다. 작업자가 시작될 때까지 학습은 기다립니다.",
   "status.not-ready": "준비 안 됨",
   "status.not-ready.more": "서비스는 켜져 있지만 아직 응답하는 모델이 없습니다. 잠시 뒤, 또는 첫 학습이 끝나면 응답합니다.",
+  "status.stopping": "멈추는 중",
+  "status.stopping.more": "서비스가 멈추는 중입니다. 하던 일은 마칩니다. 입력한 글은 그대로 남습니다.",
   "status.down": "응답 없음",
   "status.down.more": "서비스가 응답하지 않습니다. 계속 다시 시도하며, 입력한 글은 그대로 남습니다.",
   "key.title": "이 서비스에는 키가 필요합니다",
