@@ -52,6 +52,7 @@ from app.registry.router import router as registry_router
 from app.registry.service import Registry
 from app.registry.transfer import Transfer
 from app.training.attempts import Attempts
+from app.training.mirror import Mirror
 from app.training.router import router as training_router
 from app.training.service import Jobs
 from app.web import router as web
@@ -113,6 +114,7 @@ class Services:
             self.data_dir,
             self.disk,
             on_cluster=settings.launcher != "process",
+            mirror=Mirror(self.objects, self.data_dir / "runs"),
         )
         self.attempts = Attempts(self.database, self.owner if self.database.shared else None)
         self.keys = Keys(self.database, Ring(settings.may_be_open, settings.cors_origins))
@@ -135,8 +137,11 @@ class Services:
         try:
             for what in (*self.registry.store_missing(), *self.datasets.store_missing()):
                 log.info("%s was copied to %s", what, self.objects.url)
-            for left in (*self.objects.sweep("models"), *self.objects.sweep("datasets")):
+            for left in (left for under in ("models", "datasets", "runs") for left in self.objects.sweep(under)):
                 log.info("%s was removed from %s: a kill had left it", left, self.objects.url)
+            kept = self.jobs.newest_ended(self.settings.keep_runs)
+            for job_id in self.jobs.mirror.sweep(lambda job_id: job_id in kept or not self.jobs.has_ended(job_id)):
+                log.info("the pictures of %s were removed from %s", job_id, self.objects.url)
         except Away as error:
             log.error("%s; at the next start it is looked at again", error)
 
@@ -147,7 +152,7 @@ class Services:
 
 
 def _objects(url: str) -> Objects | None:
-    """Where versions and data sets are kept; None where that is the data folder. Raises StartError."""
+    """Where versions, data sets and runs are kept; None where that is the data folder. Raises StartError."""
     if not url:
         return None
     try:

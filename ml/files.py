@@ -87,6 +87,17 @@ def new_folder(path: Path) -> Iterator[Path]:
     fsync_folder(path.parent)
 
 
+def link(source: str | Path, target: str | Path) -> str | Path:
+    """A hard link where the file system has them, else a copy: for files that are replaced and never changed."""
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        shutil.copy2(source, target)
+    return target
+
+
 def remove_unfinished(folder: Path) -> None:
     """Remove what writers that were killed left in `folder` itself. Only where no other writer is alive."""
     for path in folder.glob(".*"):

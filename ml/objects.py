@@ -93,6 +93,14 @@ class Objects:
             return False
         return True
 
+    def folders(self, under: str) -> list[str]:
+        """The keys UNDER/… of all folders that are there, whole, in order. Raises Away."""
+        import obstore
+
+        with _away(self.url):
+            found = [each["path"] for batch in obstore.list(self._store, f"{under}/") for each in batch]
+        return sorted(path.removesuffix(f"/{LISTING}") for path in found if path.endswith(f"/{LISTING}"))
+
     def remove(self, key: str) -> None:
         """Remove the folder, at once for whoever looks, then object by object. Raises Away."""
         import obstore

@@ -23,7 +23,7 @@ class Settings(BaseSettings):
     )
     database_url: str = Field("", description="SQLAlchemy URL of the database; empty: SQLite in the data folder")
     artifacts: str = Field(
-        "", description="s3://BUCKET/PREFIX: where versions and data sets are kept; empty: in the data folder"
+        "", description="s3://BUCKET/PREFIX: where versions, data sets and runs are kept; empty: in the data folder"
     )
     cors_origins: Annotated[list[str], NoDecode] = Field(
         [], description="Origins, separated by commas, whose pages may call the service; `*` allows all"

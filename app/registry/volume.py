@@ -4,7 +4,6 @@ Must not know: the database, HTTP.
 """
 
 import logging
-import os
 import shutil
 import threading
 import time
@@ -68,7 +67,7 @@ class Volume:
         staged = Staged(self.incoming / uuid4().hex, manifest)
         try:
             with files.new_folder(staged.folder) as new:
-                shutil.copytree(source, new, dirs_exist_ok=True, copy_function=_link)
+                shutil.copytree(source, new, dirs_exist_ok=True, copy_function=files.link)
             staged.key = self.store(staged.folder, name)
             yield staged
         finally:
@@ -153,12 +152,3 @@ class Volume:
     def versions(self, name: str) -> set[int]:
         """The numbers that have a folder."""
         return {int(path.name) for path in (self.folder / name).glob("[0-9]*") if path.name.isdecimal()}
-
-
-def _link(source: str, target: str) -> str:
-    """A hard link where the file system has them, else a copy; versions are never changed, so either will do."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
-    return target

@@ -105,6 +105,11 @@ class Attempts:
         with self.database.read() as session:
             return find(session, job_id).events_offset
 
+    def begin_log(self, job_id: str) -> None:
+        """The next attempt's log is another file, of which nothing was taken in."""
+        with self.database.write() as session:
+            self._mine(session, job_id).events_offset = 0
+
     def record(self, job_id: str, events: Iterable[tuple[int, dict[str, Any]]]) -> None:
         """Take in what a run's log says, in one transaction with its offset: nothing missing, nothing twice."""
         with self.database.write() as session:

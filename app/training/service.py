@@ -24,6 +24,7 @@ from app.registry.reference import parse
 from app.registry.service import Registry
 from app.training.evaluations import is_evaluation
 from app.training.launcher import Resources
+from app.training.mirror import Mirror
 from app.training.states import ENDED, LIVE, end, find, move, tell
 from ml import files
 from ml.data import learned
@@ -90,11 +91,13 @@ class Jobs:
         data_dir: Path,
         disk: Disk | None = None,
         on_cluster: bool = False,
+        mirror: Mirror | None = None,
     ) -> None:
         self.database, self.datasets, self.registry, self.max_queued = database, datasets, registry, max_queued
         self.data_dir, self.runs = data_dir, data_dir / "runs"
         self.disk = disk or Disk(data_dir)
         self.on_cluster = on_cluster  # where a job can have resources of its own
+        self.mirror = mirror or Mirror(None, self.runs)
 
     # -- asked for ---------------------------------------------------------------------------------------------------
 
@@ -255,13 +258,16 @@ class Jobs:
         query = select(Event.data).where(Event.job_id == job.id, Event.kind == "status")
         return any(data["status"] in ("pausing", "paused") for data in session.scalars(query))
 
-    def write_spec(self, job: Job, run_dir: RunDir, checkpoint_seconds: float) -> None:
-        """Make the run's folder with `spec.json`, unless an earlier attempt did: the same spec for every attempt."""
+    def write_spec(self, job: Job, run_dir: RunDir, checkpoint_seconds: float, begun: bool = False) -> None:
+        """Make the run's folder with `spec.json`, unless an earlier attempt did: the same spec for every attempt.
+
+        `begun`: on another machine, whose phrases lie here.
+        """
         run_dir.path.mkdir(parents=True, exist_ok=True)
         run_dir.stop_file.unlink(missing_ok=True)
         if run_dir.spec_file.exists():
             return
-        if not is_evaluation(job) and self.datasets.get(job.dataset).modality == "text":
+        if not begun and not is_evaluation(job) and self.datasets.get(job.dataset).modality == "text":
             phrases = phrases_of(self.database, job.model)
             learned.write(run_dir.learned_file, [phrase.text for phrase in phrases])
         name, version = parse(job.base) if job.base else ("", None)
@@ -330,10 +336,12 @@ class Jobs:
             return find(session, job_id), events
 
     def sample(self, job_id: str, step: int) -> Path:
-        """The picture that the job drew at `step`. Raises NotFound saying which there are."""
+        """The picture that the job drew at `step`. Raises NotFound saying which there are, Away."""
         _, events = self.events(job_id, limit=10_000, kind="sample")
         name = next((e.data["file"] for e in events if e.data.get("step") == step and "file" in e.data), None)
         path = self.runs / job_id / str(name)
+        if name is not None and not path.is_file():
+            self.mirror.fetch_picture(job_id, str(name))
         if name is not None and path.is_file():
             return path
         if name is not None:

@@ -164,8 +164,10 @@ class Worker:
         left = self.attempts.take_over({active.job.id for active in self._active})
         for job_id in left:
             job, run_dir = self.jobs.get(job_id), self._run_dir(job_id)
-            self._take_in(job_id, run_dir)
-            run = self.launcher.find(run_dir.path, job.attempt)
+            run = None
+            if self.jobs.mirror.is_here(job_id, job.attempt):
+                self._take_in(job, run_dir)
+                run = self.launcher.find(run_dir.path, job.attempt)
             if run is not None:
                 self._active.append(Active(job, run_dir, run))
                 log.info("%s: attempt %d was found again", job_id, job.attempt, extra={"job_id": job_id})
@@ -194,9 +196,13 @@ class Worker:
         run_dir = self._run_dir(job.id)
         if run_dir.artifact.exists():  # it was killed between its last word and ours
             self._publish(job, run_dir)
+            self.jobs.mirror.end(job.id)
             return
         try:
-            self.jobs.write_spec(job, run_dir, self.checkpoint_seconds)
+            elsewhere = self.jobs.mirror.begin(job.id, job.attempt)
+            if elsewhere:
+                self.attempts.begin_log(job.id)
+            self.jobs.write_spec(job, run_dir, self.checkpoint_seconds, elsewhere)
             resources = Resources.model_validate(job.resources or {})
             run = self.launcher.submit(run_dir.path, job.attempt, resources)
         except Away:  # what it starts from cannot be fetched now: the next turn finds it waiting again
@@ -209,7 +215,7 @@ class Worker:
     def _follow(self, active: Active) -> None:
         """Take in what a run says; pass on a pause or a cancel; see to its end."""
         status = active.ended or self.launcher.status(active.run)
-        self._take_in(active.job.id, active.run_dir)
+        self._take_in(active.job, active.run_dir)
         if status.state in ("ended", "lost"):
             active.ended = status  # kept, should the database fail now: its end is then seen to in the next turn
             self._finish(active, status)
@@ -232,14 +238,20 @@ class Worker:
     def _ask_to_end(self, active: Active, seconds: float) -> None:
         active.stopping, active.kill_at = True, time.monotonic() + seconds
 
-    def _take_in(self, job_id: str, run_dir: RunDir) -> None:
-        events = list(run_dir.events(self.attempts.offset(job_id)))
+    def _take_in(self, job: Job, run_dir: RunDir) -> None:
+        events = list(run_dir.events(self.attempts.offset(job.id)))
+        if any(event["kind"] == "sample" for _, event in events):
+            self.jobs.mirror.show(job.id)
         if events:
-            self.attempts.record(job_id, events)
+            self.attempts.record(job.id, events)
+        if any(event["kind"] == "checkpoint" and event["step"] for _, event in events):  # the first of all is of step 0
+            self.jobs.mirror.note(job.id, job.attempt)
 
     def _finish(self, active: Active, status: RunStatus) -> None:
         job = self.jobs.get(active.job.id)
         code, run_dir = status.code, active.run_dir
+        if code != ExitCode.DONE and job.status != "cancelling":  # whoever goes on with it may be another machine
+            self.jobs.mirror.settle(job.id, job.attempt)
         if code == ExitCode.DONE and is_evaluation(job):
             self.attempts.succeed(job.id, None)
             shutil.rmtree(run_dir.prepared, ignore_errors=True)
@@ -269,6 +281,8 @@ class Worker:
             shutil.rmtree(run_dir.prepared, ignore_errors=True)
             shutil.rmtree(run_dir.checkpoints, ignore_errors=True)
             run_dir.learned_file.unlink(missing_ok=True)
+        if self.jobs.has_ended(job.id):
+            self.jobs.mirror.end(job.id)
         log.info("%s: %s", job.id, self.attempts.status(job.id), extra={"job_id": job.id})
         self._tidy()
 
@@ -296,6 +310,7 @@ class Worker:
         for folder in self.jobs.runs.glob("job_*"):
             if folder.name not in kept and self.jobs.has_ended(folder.name):
                 shutil.rmtree(folder, ignore_errors=True)
+                self.jobs.mirror.forget(folder.name)
 
     def _beat(self) -> None:
         if time.monotonic() - self._beaten >= BEAT_SECONDS:

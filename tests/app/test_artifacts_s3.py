@@ -10,14 +10,12 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import obstore
 import pytest
 from fastapi import FastAPI
 
-from app import main
 from app.core.config import Settings
 from app.core.errors import StartError
 from app.main import Services, create_app
@@ -26,30 +24,10 @@ from ml.artifact import ArtifactError
 from ml.objects import Away, Damaged, Objects
 from tests.app.test_worker import ask, finished, make
 from tests.app.uploading import TEXT
-from tests.seaweedfs import BUCKET, ObjectServer
+from tests.seaweedfs import ObjectServer
 
 pytestmark = pytest.mark.timeout(300)
 PATIENCE = 60.0
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ObjectServer]:
-    made = ObjectServer()
-    try:
-        made.start()
-        yield made
-    finally:
-        made.close()
-
-
-@pytest.fixture
-def url(server: ObjectServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    """A prefix of its own, and the environment to reach it. Away shows at once; there are no starters to store."""
-    for name, value in server.environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr(objects, "RETRIES", 0)
-    monkeypatch.setattr(main, "STARTERS", tmp_path / "none")
-    return f"s3://{BUCKET}/tests/{uuid4().hex}"
 
 
 class Machine:
