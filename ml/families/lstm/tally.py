@@ -13,7 +13,7 @@ class Tally:
 
     def __init__(self, vocabulary: Vocabulary, device: torch.device) -> None:
         self.suggested = torch.from_numpy(vocabulary.is_suggestion).to(device)  # (V,)
-        self.others = (~self.suggested).nonzero().squeeze(1)  # few
+        self.others = int((~self.suggested).sum())  # few
         self.nll = self.word_nll = 0.0
         self.tokens = self.words = 0
         self.hits = {1: 0, 3: 0, 5: 0}
@@ -29,9 +29,10 @@ class Tally:
         self.word_nll += float(nll[is_word].sum())
         self.tokens += len(targets)
         self.words += int(is_word.sum())
-        # Ranks are among what may be suggested; a target that may not be is never found.
-        above = (logits > true).sum(1, dtype=torch.int32)  # half the time that sums of 64 bits take
-        rank = above - (logits[:, self.others] > true).sum(1)  # 0 is first
+        # Ranks are among what may be suggested; a target that may not be is never found. What is above a word that is
+        # found is among so many of the likeliest: a fifth of the time that it takes to look at all words.
+        likeliest = logits.topk(min(max(self.hits) + self.others, logits.shape[1]), 1)  # (N, K)
+        rank = ((likeliest.values > true) & self.suggested[likeliest.indices]).sum(1)  # 0 is first
         found = is_word & self.suggested[targets]
         for k in self.hits:
             self.hits[k] += int((found & (rank < k)).sum())
