@@ -26,10 +26,10 @@ PREDICT = {"text": "and", "top_k": 1}
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def settings(data_dir: Path) -> Settings:
     """An address that others can reach, and hardly any requests for each caller."""
     return Settings(
-        data_dir=tmp_path / "data",
+        data_dir=data_dir,
         host="0.0.0.0",
         allow_open=True,
         rate_per_address=1,

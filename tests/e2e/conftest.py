@@ -14,7 +14,7 @@ from tests.flow.service import Service
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    made = Service(tmp_path_factory.mktemp("service") / "data", traced=False)
+    made = Service(tmp_path_factory.mktemp("service") / "data")
     made.start()
     yield made
     made.close()

@@ -56,7 +56,7 @@ class Output:
 class Service:
     """`python -m app serve` on a data folder, in a process group of its own, like a terminal's."""
 
-    def __init__(self, data_dir: Path, *, traced: bool = True, **settings: str) -> None:
+    def __init__(self, data_dir: Path, *, traced: bool = False, **settings: str) -> None:
         self.data_dir, self.port = data_dir, free_port()
         self.environment = {
             **os.environ,
