@@ -1,25 +1,27 @@
-"""Beyond one machine, on one: several APIs over one PostgreSQL (`--part replicas`), trainings on a Ray cluster (`ray`).
+"""Beyond one machine, on one: several APIs over one PostgreSQL, trainings on a Ray cluster, and random kills of both.
 
-    .venv/bin/python -m benchmarks.cluster --part ray
-    .venv/bin/python -m benchmarks.cluster --part ray --kills 50 [--redis]
     .venv/bin/python -m benchmarks.cluster --part replicas
+    .venv/bin/python -m benchmarks.cluster --part ray [--redis]
+    .venv/bin/python -m benchmarks.cluster [--part kills] --kills 50 [--redis]
 
-Each part's module says what it prints and what must be zero. Ray, Redis, nginx and PostgreSQL are installed where they
-are missing, Ray in an environment under build/.
+Each part's module says what it prints and what must be zero. Ray, nginx and PostgreSQL are installed where they are
+missing, Ray in an environment under build/; `--redis` needs Debian's redis-server.
 """
 
 import importlib
 import sys
 
-PARTS = ("ray", "replicas")
+PARTS = ("replicas", "ray", "kills")
 
 
 def main() -> int:
-    arguments = sys.argv[1:]
-    if len(arguments) < 2 or arguments[0] != "--part" or arguments[1] not in PARTS:
+    part, arguments = "kills", sys.argv[1:]
+    if arguments[:1] == ["--part"] and len(arguments) > 1:
+        part, arguments = arguments[1], arguments[2:]
+    if part not in PARTS or not sys.argv[1:]:
         print(__doc__)
         return 2
-    return int(importlib.import_module(f"benchmarks.cluster.{arguments[1]}").main(arguments[2:]))
+    return int(importlib.import_module(f"benchmarks.cluster.{part}").main(arguments))
 
 
 if __name__ == "__main__":

@@ -7,9 +7,11 @@ needs.
 
 import contextlib
 import os
+import random
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -19,7 +21,6 @@ from pathlib import Path
 import httpx
 
 from benchmarks.service import ROOT, wait_for
-from tests.flow.service import free_port
 
 RAY = ROOT / "build" / "ray" / "bin" / "ray"
 VERSION = "2.60.0"
@@ -58,13 +59,24 @@ def kill_tree(process: subprocess.Popen[bytes], spared: str = "ml.train") -> Non
     process.wait()
 
 
+def port_to_keep() -> int:
+    """A free port below those that the kernel hands out by itself: while the head is away, whoever connects anywhere
+    could be given its port, even the node that looks for it there, and the head could not come back."""
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for port in random.sample(range(max(1024, lowest - 10_000), lowest), 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no port is free")
+
+
 class Cluster:
     """`with Cluster(nodes=2) as cluster:`; `environment` is what a service needs to use it."""
 
     def __init__(self, nodes: int, redis: bool = False) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="ir-"))  # short: Ray's sockets lie below
         self.token = secrets.token_hex(24)
-        self.port, self.dashboard, redis_port = free_port(), free_port(), free_port()
+        self.port, self.dashboard, redis_port = port_to_keep(), port_to_keep(), port_to_keep()
         self.count = nodes
         self.nodes: list[subprocess.Popen[bytes]] = []
         self.head: subprocess.Popen[bytes] | None = None
@@ -113,16 +125,30 @@ class Cluster:
         self.close()
 
     def start_head(self) -> None:
-        (self.folder / "ray_current_cluster").unlink(missing_ok=True)  # "already running", of the one that was killed
-        self.head = self._ray(
-            "--head", "--num-cpus=0", f"--port={self.port}", f"--dashboard-port={self.dashboard}",
-            f"--temp-dir={self.folder}", *self._of_head,
-        )  # fmt: skip
-        try:
-            wait_for("the head answers", self.answers, 180)
-        except SystemExit:
-            print((self.folder / "start.log").read_text(errors="replace")[-4000:])
-            raise
+        """Start it, as a supervisor does: again if it ends, or does not come to answer."""
+        for _ in range(3):
+            (self.folder / "ray_current_cluster").unlink(missing_ok=True)  # "already running", of the killed one
+            self.head = head = self._ray(
+                "--head", "--num-cpus=0", f"--port={self.port}", f"--dashboard-port={self.dashboard}",
+                "--include-dashboard=true",  # else it would run on without one
+                f"--temp-dir={self.folder}", *self._of_head,
+            )  # fmt: skip
+            try:
+                wait_for("the head answers, or ends", lambda h=head: self.answers() or h.poll() is not None, 90)
+                if head.poll() is None:
+                    return
+                print(f"the head ended with code {head.returncode}", flush=True)
+            except SystemExit as error:
+                print(error, flush=True)
+                kill_tree(head)
+            self._show_logs()
+        raise SystemExit("the head does not come back")
+
+    def _show_logs(self) -> None:
+        logs = self.folder / "session_latest" / "logs"
+        for log in (self.folder / "start.log", *(logs / f"{name}" for name in ("gcs_server.out", "dashboard.log"))):
+            if log.exists():
+                print(f"-- {log.name}\n{log.read_text(errors='replace')[-3000:]}", flush=True)
 
     def start_node(self) -> None:
         self.nodes.append(self._ray(f"--address=127.0.0.1:{self.port}", "--num-cpus=1"))

@@ -38,6 +38,11 @@ LECTURE = {"family": "lstm", "dataset": "lecture", "preset": "lecture", "activat
 LONG = {"family": "gan", "dataset": "mnist", "budget": {"minutes": 0.5}}
 
 
+def install() -> None:
+    for script in ("postgresql.sh", "nginx.sh"):
+        subprocess.run([ROOT / "scripts" / script], check=True)
+
+
 def cpu(root: int) -> float:
     """Seconds of processor time of a process, its children, and those of them that have ended."""
     total, fields = 0, {}
@@ -54,31 +59,36 @@ def cpu(root: int) -> float:
 
 
 class Bed:
-    """PostgreSQL, APIs without a worker and nginx in front of them."""
+    """PostgreSQL, APIs without a worker, nginx in front of them, and workers apart. `keep`: leave its folder."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, workers: int = 0, **more: str) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="inkling-replicas-"))
         self.cluster = Cluster()
         self.cluster.start()
         self._database = self.cluster.database()
         self.url = self.cluster.url(self._database.__enter__())
-        settings = {"database_url": self.url, "trusted_proxies": "127.0.0.1"}
+        settings = {"database_url": self.url, "trusted_proxies": "127.0.0.1", **more}
         self.apis = [Service(self.folder / "data", **settings) for _ in range(count)]
         for api in self.apis:
             api.arguments = ("--no-worker",)
         self.nginx: Nginx | None = None
-        self.worker: subprocess.Popen[bytes] | None = None
+        self.workers: list[subprocess.Popen[bytes]] = []
+        self.keep, self._count = False, workers
 
     def start(self) -> "Bed":
         with ThreadPoolExecutor() as threads:
             list(threads.map(Service.start, self.apis))
         self.nginx = Nginx([api.port for api in self.apis])
+        for _ in range(self._count):
+            self.start_worker()
         return self
 
     def start_worker(self) -> None:
-        self.worker = subprocess.Popen(
-            [sys.executable, "-m", "app", "worker"], env=self.apis[0].environment, cwd=ROOT, stdout=subprocess.DEVNULL
-        )
+        command = [sys.executable, "-m", "app", "worker"]
+        with (self.folder / "workers.log").open("ab") as log:
+            self.workers.append(
+                subprocess.Popen(command, env=self.apis[0].environment, cwd=ROOT, stdout=log, stderr=log)
+            )
 
     def load(self, rate: float, connections: int = 32) -> Load:
         assert self.nginx is not None
@@ -94,21 +104,22 @@ class Bed:
     def close(self) -> None:
         if self.nginx is not None:
             self.nginx.close()
-        if self.worker is not None:
-            self.worker.terminate()
-            self.worker.wait()
+        for worker in self.workers:
+            worker.terminate()
+            worker.wait()
         for api in self.apis:
             if api.process is not None and api.process.poll() is None:
                 api.stop()
             api.client.close()
         self._database.__exit__(None, None, None)
         self.cluster.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if not self.keep:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def bed(count: int) -> Iterator[Bed]:
-    made = Bed(count)
+def bed(count: int, workers: int = 0, **more: str) -> Iterator[Bed]:
+    made = Bed(count, workers, **more)
     try:
         yield made.start()
     finally:
@@ -233,8 +244,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--restarts", type=int, default=2)
     given = parser.parse_args(arguments)
-    for script in ("postgresql.sh", "nginx.sh"):
-        subprocess.run([ROOT / "scripts" / script], check=True)
+    install()
     print(f"{machine()}; load {os.getloadavg()[0]:.1f}\n")
     print(
         "| APIs | answers a second | API µs | nginx µs | PostgreSQL µs | p99 ms | idle API ms/s | PostgreSQL | lost |"
@@ -243,8 +253,7 @@ def main(arguments: list[str]) -> int:
     for count in map(int, given.counts.split(",")):
         answers(count, given.seconds)
     print()
-    with bed(2) as made:
-        made.start_worker()
+    with bed(2, workers=1) as made:
         if given.activations:
             activation(made, given.activations)
         kills(made, given.kills)
