@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Proves that the compose file's profile `cluster` does what docs/scale.md says:
 #   - the images build; two APIs, a worker, PostgreSQL, nginx, a Ray head and a node come up healthy;
-#   - a training asked for through nginx runs on the Ray node, and both APIs answer from its model;
 #   - Ray answers nobody without the token, and is not reached from where nginx and PostgreSQL are;
-#   - killed while a job trains, each by itself: an API (nothing is refused), the worker, the node, the head: the job ends;
-#   - its version is published once.
+#   - the walks of a user, through nginx and at each API by itself (cluster_flows.py), with trainings on the Ray node;
+#   - killed while a job trains, each by itself: an API, the worker, the node, the head, PostgreSQL: the job succeeds, its
+#     version is published once, and who asks nginx for words meanwhile loses no answer.
 #
 # Needs a docker with compose and python3 on PATH; the engine is the one that DOCKER_HOST and the like name.
 # DOCKER_BUILD_NETWORK=host   builds on the host's network: for machines whose bridge has no way out
@@ -17,6 +17,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 PROJECT=inkling-cluster-check
 START_SECONDS=300
 TRAIN_SECONDS=600
+DIGITS='"family": "gan", "dataset": "mnist", "budget": {"steps": 800}, "config": {"channels": [16, 8], "latent": 16, "evaluations": 4}'
 
 work=$(mktemp -d)
 files=(-f docker-compose.yml)
@@ -43,6 +44,7 @@ quietly() {
 finish() {
   code=$?
   trap - EXIT
+  [ -z "${load:-}" ] || kill "$load" 2>/dev/null || true
   if [ "$code" -ne 0 ]; then
     compose ps --all >&2 || true
     compose logs --tail 30 >&2 || true
@@ -59,10 +61,11 @@ INKLING_PORT=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.
 POSTGRES_PASSWORD=$(python3 -c 'import secrets; print(secrets.token_hex(12))')
 INKLING_RAY_TOKEN=$(python3 -c 'import secrets; print(secrets.token_hex(24))')
 export INKLING_PORT POSTGRES_PASSWORD INKLING_RAY_TOKEN
+url=http://127.0.0.1:$INKLING_PORT
 
 # ask METHOD PATH JSON EXPRESSION: send it through nginx, print what EXPRESSION makes of the answer `a`.
 ask() {
-  python3 - "http://127.0.0.1:$INKLING_PORT" "$@" <<'PY'
+  python3 - "$url" "$@" <<'PY'
 import json, sys, urllib.error, urllib.request
 url, method, path, body, expression = sys.argv[1:]
 request = urllib.request.Request(url + path, body.encode() or None, {"Content-Type": "application/json"}, method=method)
@@ -99,9 +102,10 @@ fi
   echo 'services:'
   [ -z "${NGINX_IMAGE:-}" ] || echo "  nginx: {image: \"$NGINX_IMAGE\"}"
   for service in api-1 api-2 cluster-worker ray-head ray-node; do
-    [ -z "${DOCKER_BUILD_NETWORK:-}" ] || echo "  $service: {build: {network: \"$DOCKER_BUILD_NETWORK\"}}"
+    echo "  $service:"
+    echo "    build: {${DOCKER_BUILD_NETWORK:+network: \"$DOCKER_BUILD_NETWORK\"}}"
+    case $service in api-*) echo '    ports: ["127.0.0.1::8000"]' ;; esac # each by itself, for the check alone
   done
-  echo '  postgresql: {labels: {check: cluster}}'
 } >"$work/override.yml"
 files+=(-f "$work/override.yml")
 
@@ -128,31 +132,32 @@ if compose exec -T api-1 python -c 'import socket; socket.create_connection(("ra
 fi
 step "nobody is root; Ray asks for its token, and only the worker reaches it"
 
-job=$(ask POST /train '{"family": "lstm", "dataset": "lecture", "preset": "lecture", "resources": {"cpus": 1}}' 'a["id"]')
-until_job "$job" succeeded
-for api in api-1 api-2; do
-  words=$(compose exec -T "$api" python -c '
-import json, urllib.request as r
-ask = r.Request("http://127.0.0.1:8000/predict-next-word", json.dumps({"model": "lecture", "text": "you hate "}).encode(), {"Content-Type": "application/json"})
-print(json.load(r.urlopen(ask, timeout=10))["predictions"][0]["word"])')
-  [ "$words" = coffee ] || fail "$api answers $words"
-done
-step "trained on the Ray node, in attempt $(ask GET "/jobs/$job" '' 'a["attempt"]'); both APIs answer: you hate coffee"
+api() { echo "http://$(compose port "$1" 8000)"; }
 
-for victim in api-1 cluster-worker ray-node ray-head; do
-  job=$(ask POST /train '{"family": "gan", "dataset": "mnist", "model": "digits-'"$victim"'", "budget": {"steps": 400}, "config": {"channels": [16, 8], "latent": 16, "evaluations": 4}}' 'a["id"]')
+python3 scripts/cluster_flows.py "$url" "$(api api-1)" "$(api api-2)" || fail "a walk"
+step "every walk"
+
+for victim in api-1 cluster-worker ray-node ray-head postgresql; do
+  job=$(ask POST /train "{\"model\": \"digits-$victim\", $DIGITS}" 'a["id"]')
   until_job "$job" running
   deadline=$((SECONDS + TRAIN_SECONDS))
   until [ "$(ask GET "/jobs/$job" '' 'a["step"]')" -gt 0 ]; do
     [ "$SECONDS" -lt "$deadline" ] || fail "$job makes no step"
     sleep 1
   done
+  rm -f "$work/stop"
+  python3 scripts/cluster_flows.py --load "$work/stop" "$url" >"$work/load" &
+  load=$!
+  sleep 1
   quietly "docker kill" docker kill "$(compose ps --quiet "$victim" | head -n 1)"
+  sleep 1
   quietly "docker compose up" compose up --detach --no-recreate "$victim" # a killed container is not restarted by itself
   until_job "$job" succeeded
+  touch "$work/stop"
+  wait "$load" || fail "$victim killed: $(cat "$work/load")"
   versions=$(ask GET "/models/digits-$victim" '' 'len(a["versions"])')
   [ "$versions" = 1 ] || fail "$versions versions of one job"
-  step "$victim killed while a job trained: it succeeded in attempt $(ask GET "/jobs/$job" '' 'a["attempt"]'), one version"
+  step "$victim killed while a job trained: it succeeded in attempt $(ask GET "/jobs/$job" '' 'a["attempt"]'), one version; $(cat "$work/load")"
 done
 
 echo PASSED
