@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     )
     queue_size: int = Field(256, ge=1, description="Answers that may wait; above this a request gets 429")
     queue_seconds: float = Field(
-        0.1, gt=0, description="Longest that a next word may have to wait, pictures ten times as long; above this 429"
+        0.08, gt=0, description="Longest that a next word may have to wait, pictures ten times as long; above this 429"
     )
     deadline_seconds: float = Field(10.0, gt=0, description="Longest an answer may take; above this a request gets 504")
     max_body_bytes: int = Field(

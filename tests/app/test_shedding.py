@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import os
 import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import httpx
@@ -16,7 +18,7 @@ from pydantic import BaseModel
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.core.errors import Busy, ClientGone, NotReady
-from app.core.shedding import LEAST_A_TURN, MOST_BODY, MOST_PIPELINED, Shedding, Turns, protocol_of
+from app.core.shedding import LEAST_A_TURN, MOST_BODY, MOST_PIPELINED, Calm, Shedding, Turns, protocol_of
 from app.core.shortcut import Shortcut
 from app.core.telemetry import RequestContext, request_id
 from app.inference.batcher import Batcher
@@ -382,3 +384,33 @@ async def test_a_service_that_stops_is_not_ready_and_ends_connections(app: FastA
     assert "connection" not in before.headers
     assert after.headers["connection"] == word.headers["connection"] == "close"
     app.state.stopping.clear()
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="Linux has batch threads")
+def test_the_loop_interrupts_no_model_while_requests_are_refused() -> None:
+    def policies() -> list[int]:
+        async def seen() -> list[int]:
+            loop, calm = asyncio.get_running_loop(), Calm(0.05)
+            found = [os.sched_getscheduler(0)]
+            calm.begin(loop)
+            await asyncio.sleep(0.03)
+            calm.begin(loop)  # and for as long again
+            await asyncio.sleep(0.03)
+            found.append(os.sched_getscheduler(0))
+            deadline = time.monotonic() + HANG
+            while os.sched_getscheduler(0) == os.SCHED_BATCH and time.monotonic() < deadline:
+                await asyncio.sleep(0.01)
+            return [*found, os.sched_getscheduler(0)]
+
+        return asyncio.run(seen())
+
+    with ThreadPoolExecutor(1) as thread:  # the policy is a thread's own
+        assert thread.submit(policies).result() == [os.SCHED_OTHER, os.SCHED_BATCH, os.SCHED_OTHER]
+
+
+async def test_where_it_is_forbidden_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setscheduler", refuse)
+    Calm().begin(asyncio.get_running_loop())
