@@ -82,6 +82,8 @@ def completed(typed: str, shown: str) -> str:
 
     "TIT" -> "TITLE", "Tit" -> "Title", "mo" -> "Moses", "McD" -> "McDonald".
     """
+    if typed.islower() and shown.startswith(typed):  # as people type most of the time
+        return shown
     typed = text.composed(typed)
     if sum(letter.isupper() for letter in typed) > 1 and typed.isupper():
         return shown.upper()
