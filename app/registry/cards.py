@@ -24,9 +24,10 @@ def summary(model: Model) -> dict[str, Any]:
     }
 
 
-def whole(model: Model, versions: Sequence[Version]) -> dict[str, Any]:
-    """A model with its versions."""
+def whole(model: Model, versions: Sequence[Version], previous: int | None) -> dict[str, Any]:
+    """A model with its versions, and the one that a rollback would come to."""
     return summary(model) | {
+        "previous": previous,
         "versions": [
             {k: v for k, v in row.card.items() if k not in ("created", KEY)}
             | {

@@ -173,7 +173,7 @@ async def import_version(
     responses=MODEL | problems(404),
 )
 def get_model(name: Name, registry: RegistryDep) -> dict[str, Any]:
-    return cards.whole(*registry.get(name))
+    return cards.whole(*registry.get(name), registry.before(name))
 
 
 @router.delete(
@@ -192,7 +192,7 @@ def delete_model(name: Name, registry: RegistryDep, serving: ServingDep) -> None
 def put_active(name: Name, body: ActiveRequest, registry: RegistryDep, serving: ServingDep) -> dict[str, Any]:
     """The version is loaded first; one that does not load is refused with 422, and the old one goes on answering."""
     serving.activate(name, body.version)
-    return cards.whole(*registry.get(name))
+    return cards.whole(*registry.get(name), registry.before(name))
 
 
 @router.post(
@@ -203,7 +203,7 @@ def put_active(name: Name, body: ActiveRequest, registry: RegistryDep, serving: 
 def roll_back(name: Name, registry: RegistryDep, serving: ServingDep) -> dict[str, Any]:
     """Again, and the one before that answers. It is loaded first, as when a version is activated."""
     serving.rollback(name)
-    return cards.whole(*registry.get(name))
+    return cards.whole(*registry.get(name), registry.before(name))
 
 
 @router.post("/models/{name}/prune", summary="Remove old versions", responses={200: {"model": Pruned}, **problems(404)})

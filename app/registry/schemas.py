@@ -52,6 +52,7 @@ class VersionResponse(BaseModel):
 
 
 class ModelResponse(ModelSummary):
+    previous: int | None = Field(description="The version that answered before, to which a rollback would come")
     versions: list[VersionResponse] = Field(description="Newest first")
 
 

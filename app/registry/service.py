@@ -115,11 +115,16 @@ class Registry:
 
     def previous(self, name: str) -> int:
         """The version that a rollback would come to. Raises Conflict when there is none."""
+        version = self.before(name)
+        if version is None:
+            raise _nothing_before(name)
+        return version
+
+    def before(self, name: str) -> int | None:
+        """The same; None when there is none."""
         with self.database.read() as session:
             target = history.previous(session, self._model(session, name))
-        if target is None:
-            raise _nothing_before(name)
-        return target.version
+        return None if target is None else target.version
 
     def _model(self, session: Session, name: str) -> tables.Model:
         model = session.get(tables.Model, name)

@@ -80,9 +80,10 @@ async def version_of(client: httpx.AsyncClient, model: str = "mine") -> int:
 async def test_rolling_back_goes_further_back_each_time(client: httpx.AsyncClient, add: Add) -> None:
     for _ in range(3):
         add()
-    for expected in (2, 1):
+    assert (await client.get("/models/mine")).json()["previous"] == 2
+    for expected, before in ((2, 1), (1, None)):
         body = (await client.post("/models/mine/rollback")).json()
-        assert body["active"] == expected
+        assert (body["active"], body["previous"]) == (expected, before)
         assert [row["version"] for row in body["versions"]] == [3, 2, 1]
         assert await version_of(client) == expected
     refused = problem(await client.post("/models/mine/rollback"), 409)

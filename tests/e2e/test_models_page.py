@@ -120,6 +120,11 @@ def test_chosen_and_taken_back_by_mouse(pages: Watched, service: Service, copy: 
     said(page, "Version 2 answers now")
     assert active(service, name) == 2
     page.locator(".compare th.serving", has_text="Version 2").wait_for()
+    while service.client.get(f"/models/{name}").json()["previous"] is not None:
+        assert service.client.post(f"/models/{name}/rollback").status_code == 200
+    page.reload()
+    page.get_by_role("button", name="Add from a file").wait_for()
+    assert page.get_by_role("button", name="Back to the one before").count() == 0, "there is none before"
 
 
 def test_everything_by_keyboard_alone(pages: Watched, service: Service, copy: Copy) -> None:

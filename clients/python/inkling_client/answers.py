@@ -419,8 +419,9 @@ class ModelSummary(Answer):
 
 
 class Model(ModelSummary):
-    """A model with its versions, newest first."""
+    """A model with its versions, newest first; `previous` is the one that a rollback would come to."""
 
+    previous: int | None = None
     versions: list[Version]
 
 

@@ -103,7 +103,7 @@ export async function showVersions(root, { name, signal, navigate }) {
       model.active && model.modality !== "number"
         ? h("a", { class: "button primary small", href: tryAddress(model.modality, name) }, t("job.try"))
         : null,
-      many
+      model.previous
         ? button(t("models.rollback"), rollBack, ["rollback"], {
             "data-key": "rollback",
             title: t("models.rollback.hint"),
