@@ -58,3 +58,9 @@ def test_what_is_not_as_the_document_says_is_noticed() -> None:
         ("GET /kind", "content_type_conformance"),
         ("GET /unlisted", "listed_status"),
     }
+
+
+def test_an_empty_list_in_a_form_is_no_violation() -> None:
+    assert api.is_lost_in_a_form("multipart/form-data", {"file": b"x", "label": []})
+    assert not api.is_lost_in_a_form("application/json", {"label": []})
+    assert not api.is_lost_in_a_form("multipart/form-data", {"file": b"x", "label": ["cat"]})
