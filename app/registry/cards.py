@@ -37,7 +37,7 @@ def whole(model: Model, versions: Sequence[Version], previous: int | None) -> di
                 "created_at": row.created_at,
             }
             for row in versions
-        ]
+        ],
     }
 
 
