@@ -35,15 +35,15 @@ def _link_versions(source: str, target: str) -> None:
 
 
 @pytest.fixture
-def data_dir(tmp_path: Path, started: Path, request: pytest.FixtureRequest) -> Path:
+def fresh(tmp_path: Path, started: Path, request: pytest.FixtureRequest) -> Path:
     """A data folder of its own that was started once before; with the starters if the test has the application."""
     made = "starters" if "app" in request.fixturenames else "empty"
     return Path(shutil.copytree(started / made, tmp_path / "data", copy_function=_link_versions))
 
 
 @pytest.fixture
-def settings(data_dir: Path) -> Settings:
-    return Settings(data_dir=data_dir, reload_seconds=0.05)
+def settings(fresh: Path) -> Settings:
+    return Settings(data_dir=fresh, reload_seconds=0.05)
 
 
 @pytest.fixture

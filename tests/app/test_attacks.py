@@ -53,8 +53,8 @@ EVIL = [
 
 
 @pytest.fixture
-def settings(data_dir: Path) -> Settings:
-    return Settings(data_dir=data_dir, max_unpacked_bytes=50_000_000, max_picture_pixels=1_000_000)
+def settings(fresh: Path) -> Settings:
+    return Settings(data_dir=fresh, max_unpacked_bytes=50_000_000, max_picture_pixels=1_000_000)
 
 
 def everything(folder: Path) -> set[Path]:

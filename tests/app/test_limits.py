@@ -26,10 +26,10 @@ PREDICT = {"text": "and", "top_k": 1}
 
 
 @pytest.fixture
-def settings(data_dir: Path) -> Settings:
+def settings(fresh: Path) -> Settings:
     """An address that others can reach, and hardly any requests for each caller."""
     return Settings(
-        data_dir=data_dir,
+        data_dir=fresh,
         host="0.0.0.0",
         allow_open=True,
         rate_per_address=1,
