@@ -81,7 +81,8 @@ def test_threads_fill_one_table(version: Path, words: int) -> None:
             wanted += alone.run(ids, hidden, len(ids))
         assert len(found) == len(wanted) == 30
         for ours, its in zip(found, wanted, strict=True):
-            np.testing.assert_allclose(ours, its, atol=1e-5)
+            # A number halfway between two of int16 may become either, as other words are multiplied out beside it.
+            np.testing.assert_allclose(ours, its, rtol=1e-4, atol=2e-4)
 
 
 def test_a_table_too_large_is_not_made(version: Path, words: int, monkeypatch: pytest.MonkeyPatch) -> None:
