@@ -9,7 +9,7 @@ TORCH_INDEX_URL ?=
 STAMP := $(VENV)/.installed
 # Test files run side by side; each process imports torch and some start services, so not one for every core. All of them
 # give way, or the trainings that they wait for, which run at the lowest priority, would hardly move beside them.
-TEST_PROCESSES ?= 2
+TEST_PROCESSES ?= 3
 
 .PHONY: run install test check postgresql seaweedfs browser starters ops docker clean
 

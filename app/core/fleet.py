@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from hashlib import sha256
 from typing import Any
 
@@ -149,9 +150,11 @@ class Fleet:
 
     def _let_go(self) -> None:
         self.leads = False
-        if self._holding is not None:
-            self._holding.close()
-            self._holding = None
+        holding, self._holding = self._holding, None
+        if holding is not None:
+            with suppress(SQLAlchemyError):  # a server that is going down may not even take the end of a transaction
+                holding.invalidate()
+                holding.close()
 
     def _give_sign(self, connection: Connection) -> None:
         counts: dict[str, Any] = {}

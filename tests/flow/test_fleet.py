@@ -124,6 +124,23 @@ def test_a_database_that_crashed_kills_nobody(two: tuple[Fleet, Fleet], cluster:
     assert {one.token, other.token} <= members(database)
 
 
+def test_a_server_that_does_not_let_go_stops_nobody(
+    two: tuple[Fleet, Fleet], cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may break the connection as the end of its transaction is being told."""
+    one, _ = two
+    wait_for("the dead are known", lambda: one.state("never there") == "dead", SOON)
+
+    def broken(*_: object) -> None:
+        raise sa.exc.OperationalError("ROLLBACK", None, Exception("server closed the connection unexpectedly"))
+
+    monkeypatch.setattr(sa.Connection, "close", broken)
+    with cluster.away():
+        time.sleep(1.0)
+        monkeypatch.undo()
+    wait_for("the dead are known again", lambda: one.state("never there") == "dead", SOON)
+
+
 # -- what is counted together ----------------------------------------------------------------------------------------
 
 
