@@ -111,7 +111,6 @@ def output(project: Numbers, shift: Numbers, words: Numbers, bias: Numbers) -> b
 def _model() -> Any:
     made = _Model(ir_version=IR)
     made.opset_import.add(domain=b"", version=OPSET)
-    made.graph.name = b"graph"
     return made
 
 
