@@ -15,6 +15,7 @@ from typing import ClassVar
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.core.errors import problem
+from app.core.joined import JoinedWrites
 from app.core.secure import secured
 
 log = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ class BoundedProtocol(HttpToolsProtocol):
     # -- a request's way ---------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(JoinedWrites(transport, self.loop))  # type: ignore[arg-type]
         self.since = self.loop.time()
         if len(self.connections) > self.watch.most:
             others = self.connections - {self}

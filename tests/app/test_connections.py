@@ -61,7 +61,8 @@ async def made() -> Any:
         protocol: Any = config.http_protocol_class(
             config=config, server_state=state, app_state={}, _loop=asyncio.get_running_loop()
         )
-        protocol.connection_made(Transport())
+        protocol.wire = Transport()
+        protocol.connection_made(protocol.wire)
         if sent:
             protocol.data_received(sent)
         tasks.extend(state.tasks)
@@ -94,7 +95,7 @@ async def test_those_at_rest_make_room_and_where_all_work_it_is_503(made: Any) -
 async def test_an_answer_that_nobody_takes_ends(made: Any) -> None:
     now, stuck, moving = asyncio.get_running_loop().time(), made.connect(WHOLE), made.connect(WHOLE)
     for second in range(13):
-        stuck.transport.unread, moving.transport.unread = 70_000, 70_000 + second
+        stuck.wire.unread, moving.wire.unread = 70_000, 70_000 + second
         made.watch.look(made.state.connections, now + second)
     assert stuck.transport.aborted
     assert not moving.transport.is_closing()
