@@ -38,6 +38,9 @@ KEPT_OPEN_SECONDS = 1.0  # for connections that are kept alive: in this time the
 # connection that is just being closed. Idle ones are ended by `Watch`, after the time that slow clients are given.
 KEEP_ALIVE_SECONDS = 65
 LISTEN_FD = 3  # SD_LISTEN_FDS_START
+# By default 700 new objects, which are those of a few requests under way, are looked through again and again: a
+# twentieth of a small model's answer.
+GARBAGE = (10_000, 10, 10)
 WORKER_GRACE_SECONDS = 30.0  # for a checkpoint; then the worker is killed
 
 
@@ -107,6 +110,7 @@ class _Server(uvicorn.Server):
         # What is loaded by now stays: a full collection that walks over it stops every answer for a tenth of a second.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*GARBAGE)
         # A thread that loads a version gives the interpreter up ten times sooner than by default: in its 5 ms turns
         # answers would queue up.
         sys.setswitchinterval(0.0005)

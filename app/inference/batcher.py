@@ -1,6 +1,6 @@
 """One thread that answers whatever waits, and a bounded queue in front of it. Knows no model.
 
-Measured against worker pools and the event loop itself: one thread with no timer, taking at most 32, gives the best
+Measured against worker pools and the event loop itself: one thread with no timer, taking at most MOST, gives the best
 throughput and tail on these models, because a forward pass of many costs little more than one of few. Answers go back
 to the event loop all at once: to wake it costs more than a small model's answer.
 
@@ -29,6 +29,7 @@ A = TypeVar("A")
 LOOK_SECONDS = 0.02  # between two looks at who waits: whether their time is over, whether they are still there
 KEPT = 0.8  # share of what was known of the speed that stays after another batch
 RETRY_AFTER = 1
+MOST = 30  # questions together: matrix products take six rows at a time, and of 32 the last two cost as much as four
 
 
 class _Item(NamedTuple, Generic[K, Q, A]):
@@ -51,7 +52,7 @@ class Batcher(Generic[K, Q, A]):
         name: str,
         run: Callable[[K, list[Q]], list[A]],
         size: int,
-        most: int = 32,
+        most: int = MOST,
         meter: Meter | None = None,
         seconds: float = float("inf"),
         weigh: Callable[[Q], float] = lambda _: 1.0,

@@ -12,7 +12,7 @@ from typing import Generic, Literal, TypeVar, cast
 from app.core.errors import Conflict, Invalid, ServiceError
 from app.core.metrics import Metrics
 from app.core.shedding import Queue
-from app.inference.batcher import Batcher
+from app.inference.batcher import MOST, Batcher
 from app.inference.knowing import Knowing, Taught
 from app.registry.reference import parse
 from app.registry.service import STARTERS, Registry
@@ -108,7 +108,7 @@ class ModelHost:
         meters = [self.metrics.meter(name) for name in ("text", "images", "numbers")]
         longer = PATIENCE * queue_seconds
         self._text: Batcher[Loaded[NextWord], Query, Answer] = Batcher(
-            "text", _predict, queue_size, 32, meters[0], queue_seconds, lambda query: query.words * query.beams
+            "text", _predict, queue_size, MOST, meters[0], queue_seconds, lambda query: query.words * query.beams
         )
         self._images: Batcher[Loaded[Sampler], Draw, Drawn] = Batcher(
             "images", _draw, queue_size, 1, meters[1], longer, lambda draw: len(draw.latents)
