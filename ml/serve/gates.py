@@ -76,7 +76,7 @@ class Gates:
         self._output = open_session(graphs.output(*map(file.get_tensor, output)))
         self._into: Numbers = np.ascontiguousarray(file.get_tensor("lstm.weight_ih_l0").T)  # (E, 4H)
         self._added: Numbers = file.get_tensor("lstm.bias_ih_l0") + file.get_tensor("lstm.bias_hh_l0")  # (4H,)
-        self._no_logits = np.empty((0, words), np.float32)
+        self._no_rows = np.empty((0, words), np.float32)
         self._table = _written_to_grow(words, 4 * hidden)
         self._scales = np.zeros((words, 1), np.float32)
         self._has = np.zeros(words, np.bool_)
@@ -87,8 +87,8 @@ class Gates:
         h, c = (np.ascontiguousarray(state[0]) for state in hidden)
         given = {"ids": ids, "h": h, "c": c, "table": self._table, "scales": self._scales}
         h, c = self._steps.run(["h_out", "c_out"], given)
-        logits = self._output.run(["logits"], {"h": h[:heard]})[0] if heard else self._no_logits
-        return [logits, h[None], c[None]]
+        rows = self._output.run(["rows"], {"h": h[:heard]})[0] if heard else self._no_rows
+        return [rows, h[None], c[None]]
 
     def _look_up(self, ids: Ids) -> None:
         """See that the table has these words. Whoever does the same meanwhile writes the same."""

@@ -95,12 +95,14 @@ def recurrence(weight: Numbers) -> bytes:
 
 
 def output(project: Numbers, shift: Numbers, words: Numbers, bias: Numbers) -> bytes:
-    """h (B, H) -> logits (B, V): `project` (E, H) and `shift` (E,), then `words` (V, E) and `bias` (V,)."""
+    """h (B, H) -> rows (B, V), each summing to 1: `project` (E, H), `shift` (E,), then `words` (V, E) and `bias` (V,)
+    make the logits, and a softmax the probabilities."""
     model = _model()
-    _declare(model.graph, {"h": (FLOAT, ("B", project.shape[1]))}, {"logits": (FLOAT, ("B", len(bias)))})
+    _declare(model.graph, {"h": (FLOAT, ("B", project.shape[1]))}, {"rows": (FLOAT, ("B", len(bias)))})
     _weigh(model.graph, project=project, shift=shift, words=words, bias=bias)
     _node(model.graph, "Gemm", ["h", "project", "shift"], "heard", transB=1)
     _node(model.graph, "Gemm", ["heard", "words", "bias"], "logits", transB=1)
+    _node(model.graph, "Softmax", ["logits"], "rows", axis=1)
     written: bytes = model.SerializeToString()
     return written
 

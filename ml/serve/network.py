@@ -41,7 +41,8 @@ class Engine(Protocol):
     zeros: Hidden
 
     def run(self, ids: Ids, hidden: Sequence[State], heard: int) -> list[npt.NDArray[np.float32]]:
-        """Read ids (B, T) on behind `hidden`: logits of the first `heard` rows (heard, V), then h and c of all."""
+        """Read ids (B, T) on behind `hidden`: what may follow the first `heard` (heard, V), each row summing to 1, then
+        h and c of all."""
 
 
 class Fused:
@@ -56,14 +57,13 @@ class Fused:
     def run(self, ids: Ids, hidden: Sequence[State], heard: int) -> list[npt.NDArray[np.float32]]:
         asked = self._asked(ids, np.full(heard, ids.shape[1], dtype=np.int64), hidden)
         wanted = ["logits", *(f"{name}_out" for name in self._names)]
-        out: list[npt.NDArray[np.float32]] = self._session.run(wanted, asked)
-        return out
+        logits, *after = self._session.run(wanted, asked)
+        return [_softmax(logits), *after]
 
     def last(self, ids: Ids, lengths: npt.NDArray[np.int64]) -> Rows:
-        """Logits (B, V) behind the first `lengths` (B,) of ids (B, T), read from the start."""
+        """What may follow the first `lengths` (B,) of ids (B, T), read from the start: (B, V)."""
         hidden = [np.repeat(zeros, len(ids), 1) for zeros in self.zeros]
-        logits: Rows = self._session.run(["logits"], self._asked(ids, lengths, hidden))[0]
-        return logits
+        return _softmax(self._session.run(["logits"], self._asked(ids, lengths, hidden))[0])
 
     def _asked(self, ids: Ids, lengths: npt.NDArray[np.int64], hidden: Sequence[State]) -> dict[str, object]:
         return {"ids": ids, "lengths": lengths, **dict(zip(self._names, hidden, strict=True))}
@@ -93,13 +93,13 @@ class Network:
         ids = np.full((len(contexts), int(lengths.max())), self.start, dtype=np.int64)
         for context, at in zip(contexts, ids, strict=True):
             at[: len(context)] = context  # padded on the right, which an LSTM read up to `lengths` never sees
-        return _softmax(self._engine.last(ids, lengths))
+        return self._engine.last(ids, lengths)
 
     def read(self, ids: npt.NDArray[np.integer], hidden: Sequence[State] | None = None) -> tuple[Rows, list[State]]:
         """Read ids (B, T) on behind `hidden`, or as the first: what may follow (B, V), and h and c, (layers, B, H)."""
         before = hidden or [np.repeat(zeros, len(ids), 1) for zeros in self._zeros]
-        logits, *after = self._run(ids.astype(np.int64), before, len(ids))
-        return _softmax(logits), after
+        rows, *after = self._run(ids.astype(np.int64), before, len(ids))
+        return rows, after
 
     def rows(self, contexts: Sequence[Sequence[int]]) -> list[Row]:
         """What may follow each context, one row (V,) each, not to be written to.
@@ -108,7 +108,7 @@ class Network:
         """
         if self._begun is None or self._states is None:
             return list(self.probabilities(contexts))
-        keys = [np.array(context, dtype=np.int32).tobytes() for context in contexts]
+        keys = [_key(context) for context in contexts]
         found: dict[bytes, Row] = {}
         to_read: dict[bytes, _Reading] = {}
         for key, context in zip(keys, contexts, strict=True):
@@ -126,16 +126,20 @@ class Network:
                 self._states.states.keep((self._number, reading.key), hidden)
         return [found[key] for key in keys]
 
+    def remembers(self, context: Sequence[int]) -> bool:
+        """Whether its row is known without reading."""
+        return self._states is not None and (self._number, _key(context)) in self._states.rows
+
     def _try_start(self) -> Hidden | None:
         """The state behind `start` alone; None where the graph does not let a context be read in pieces."""
         if not self._zeros:
             return None
         ids = np.full((2, 1), self.start, dtype=np.int64)
         try:
-            logits, *after = self._run(ids, [np.repeat(zeros, 2, 1) for zeros in self._zeros], 1)
+            rows, *after = self._run(ids, [np.repeat(zeros, 2, 1) for zeros in self._zeros], 1)
         except Exception:  # ONNX Runtime's exceptions share no base of their own
             return None
-        return tuple(state[:, :1].copy() for state in after) if len(logits) == 1 else None
+        return tuple(state[:, :1].copy() for state in after) if len(rows) == 1 else None
 
     def _reading(self, key: bytes, ids: Sequence[int], states: StateCache) -> _Reading:
         for less in range(1, min(LOOK_BACK, len(ids) - 1) + 1):
@@ -167,10 +171,9 @@ class Network:
                 state[:, :live] = new
             ahead += step
         ids = np.array([r.ids[-last:] for r in readings], dtype=np.int64)
-        logits, *hidden = self._run(ids, hidden, len(readings))
-        sums = _exponentials(logits)
+        rows, *hidden = self._run(ids, hidden, len(readings))
         for i, reading in enumerate(readings):
-            row: Row = logits[i] / sums[i]  # of its own: a view would keep those of all the others, too
+            row: Row = rows[i].copy()  # of its own: a view would keep those of all the others, too
             row.flags.writeable = False
             yield reading, row, tuple(state[:, i : i + 1].copy() for state in hidden)
 
@@ -178,16 +181,14 @@ class Network:
         return self._engine.run(ids, hidden, heard)
 
 
+def _key(context: Sequence[int]) -> bytes:
+    """Four bytes an id: that of a context's beginning is the key's beginning."""
+    return np.array(context, dtype=np.int32).tobytes()
+
+
 def _softmax(logits: Rows) -> Rows:
     """In place."""
-    sums = _exponentials(logits)
-    logits /= sums
-    return logits
-
-
-def _exponentials(logits: Rows) -> Rows:
-    """In place; returns their sums (B, 1)."""
     logits -= logits.max(1, keepdims=True)
     np.exp(logits, out=logits)
-    sums: Rows = logits.sum(1, keepdims=True)
-    return sums
+    logits /= logits.sum(1, keepdims=True)
+    return logits

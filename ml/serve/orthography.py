@@ -99,6 +99,8 @@ def join(tokens: Sequence[str], after: str = "", case: bool = True) -> str:
     No space before "," or behind "(", a capital behind a full stop, quotation marks to the side they open or close.
     `case` false leaves every word as it is.
     """
+    if not tokens:
+        return ""
     before, shouts = after, case and manner(after).shouts
     for token in _with_dashes(tokens):
         gap = "" if not before or before[-1].isspace() or not _is_spaced(before, token) else " "

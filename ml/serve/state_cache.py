@@ -29,6 +29,9 @@ class Recent:
     def __len__(self) -> int:
         return len(self._kept)
 
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._kept
+
     def get(self, key: Hashable) -> Kept | None:
         with self._lock:
             kept = self._kept.get(key)

@@ -195,10 +195,16 @@ class NextWord:
         if not queries:
             return []
         work = [self._read(query) for query in queries]
-        first = self._blends(work, [w.before for w in work])
-        short = [(i, w, w.whole) for i, w in enumerate(work) if w.partial and w.whole is not None]
-        rests = self._blends([w for _, w, _ in short], [whole for _, _, whole in short]) if short else []
-        rest = {i: blend for (i, _, _), blend in zip(short, rests, strict=True)}
+        short = [(i, w.whole) for i, w in enumerate(work) if w.partial and w.whole is not None]
+        # Read with the others where nothing is read before it: the weights pass through the core once for all of them.
+        early = [(i, whole) for i, whole in short if self._network.remembers(self.context(self.own(work[i].before)))]
+        both = [*enumerate(w.before for w in work), *early]
+        blends = self._blends([work[i] for i, _ in both], [ids for _, ids in both])
+        first, rest = blends[: len(work)], {i: blend for (i, _), blend in zip(early, blends[len(work) :], strict=True)}
+        late = [(i, whole) for i, whole in short if i not in rest]
+        if late:
+            blends = self._blends([work[i] for i, _ in late], [whole for _, whole in late])
+            rest |= {i: blend for (i, _), blend in zip(late, blends, strict=True)}
         for i, w in enumerate(work):
             self._suggest(w, first[i], rest.get(i, first[i]))
         self._continue(work, first)

@@ -219,3 +219,16 @@ def test_an_answer_does_not_depend_on_its_neighbours(version: Path) -> None:
         assert alone.continuation == beside.continuation
         shares = ([p.probability for p in a.predictions] for a in (alone, beside))
         np.testing.assert_allclose(*shares, rtol=1e-3, atol=CLOSE)
+
+
+def test_typists_are_read_together(version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One with a new word, one with a letter behind a text that is remembered: one read for both."""
+    model = NextWord.open(version)
+    model.answer([Query("I like the ")])
+    shapes = count_reads(model._network, monkeypatch)
+    asked = [Query("I like the d"), Query("God said ")]
+    beside = model.answer(asked)
+    assert shapes == [(1, 1), (2, 1)]  # "God" alone, then the last ids of both
+    for query, each in zip(asked, beside, strict=True):
+        (alone,) = NextWord.open(version).answer([query])
+        assert [(p.word, p.kind) for p in alone.predictions] == [(p.word, p.kind) for p in each.predictions]
