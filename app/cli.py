@@ -23,7 +23,7 @@ from app.core.config import Settings
 from app.core.disk import mb
 from app.core.errors import Invalid, ServiceError, StartError
 from app.locks import hold
-from app.main import Services
+from app.main import STARTERS, Services
 from app.registry.policy import Policy
 from app.serve import serve as run_service
 from app.training.follow import follow
@@ -165,7 +165,13 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Train this many updates")] = None,
     seed: Annotated[int | None, typer.Option(help="Makes a training repeatable")] = None,
     activate: Annotated[str, typer.Option(help="if_better, always or never")] = "if_better",
-    base: Annotated[str | None, typer.Option(help="Version whose weights to start from, e.g. next-word@1")] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            help="Version whose weights to start from, e.g. next-word@1; none: from nothing. "
+            "Default: an English text starts from the shipped next-word where it fits"
+        ),
+    ] = None,
     priority: Annotated[int, typer.Option(min=-100, max=100, help="Waiting jobs with a higher one go first")] = 0,
 ) -> None:
     """Train a model here and now, with a progress bar; a running service trains it instead, and is followed."""
@@ -175,6 +181,8 @@ def train(
     budget = Budget(minutes=minutes, epochs=epochs, steps=steps)
     with services() as made:
         values = _values(set_ or [])
+        with made.database.alone(made.data_dir / ".start.lock"):  # as a service's start does: it may start from one
+            made.registry.install_starters(STARTERS)
         if Path(dataset).is_file():  # no data set's name looks like a file's
             with console.status(f"reading {dataset}"):
                 entry, _ = made.datasets.add_files([Path(dataset)], {})

@@ -95,7 +95,7 @@ def measure(cores: set[int], session: Session, arguments: argparse.Namespace) ->
     """One service on these cores; whether the bound held."""
     where = f"{len(cores)} core{'s' * (len(cores) > 1)}, {SESSIONS[session]}"
     with Service(cores=cores, session=session) as service:
-        job = service.train(family="lstm", dataset="shakespeare", model="beside", budget={"minutes": 60})
+        job = service.train(family="lstm", dataset="shakespeare", model="beside", base="none", budget={"minutes": 60})
         service.until(job, "running")
         trainer = service.child("ml.train")
         print(f"{where}: trainer {priority(trainer)}", flush=True)

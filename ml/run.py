@@ -68,6 +68,7 @@ class RunSpec(BaseModel):
     budget: Budget = Budget()  # unset: the preset's own
     base: Path | None = Field(None, description="Folder of the version to start from, absolute or seen from RUN_DIR")
     base_reference: str | None = Field(None, description="What the base is called, e.g. 'name@3', for the card")
+    base_if_it_fits: bool = Field(False, description="Start from the base only where it is there and suits the data")
     datasets: Path | None = Field(None, description="Folder of built-in data sets; default: beside the run")
     checkpoint_seconds: float = Field(5.0, gt=0)
     threads: int = Field(1, ge=1)

@@ -20,7 +20,6 @@ from ml.data import learned, store
 from ml.families.arithmetic import choose_products
 from ml.families.base import Family, Preview, RanAway, Split, State, TrainingError
 from ml.families.catalog import learns_from
-from ml.families.spec import BaseConflict
 from ml.process import keep_freed_memory
 from ml.run import Budget, RunDir, RunSpec
 
@@ -71,7 +70,7 @@ class Trainer:
         source: Path,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.run, self.spec, self.family, self.now = run, spec, family, now
+        self.run, self.family, self.now = run, family, now
         self.device = pick_device()
         choose_products()
         self.interrupted = False  # set by a signal handler
@@ -84,14 +83,10 @@ class Trainer:
             raise TrainingError(
                 f"the family {family.spec.name!r} learns from {wants}, and {self.info.name!r} holds {has}s"
             )
-        self.base = warm_start.describe(run, spec)
-        base_config = self.base.config if self.base is not None else None
-        try:
-            self.config = family.spec.settle(spec.preset, spec.config, self.info, base_config, spec.budget)
-        except BaseConflict as error:
-            raise TrainingError(str(error)) from error
+        self.spec, self.base, self.why, self.config = warm_start.settle(run, spec, family, self.info, source)
         self.budget: Budget = family.spec.budget(spec.preset, spec.budget)
-        self.run.emit("status", status="preparing", device=self.device.type, config=self.config.model_dump())
+        told = {"config": self.config.model_dump(), "base": self.spec.base_reference}
+        self.run.emit("status", status="preparing", device=self.device.type, **told)
         self.data = self._prepare(source)
         keep_freed_memory()
         torch.manual_seed(spec.seed)
@@ -138,7 +133,8 @@ class Trainer:
         if warm_start.verify(self.run, self.spec) != self.base:
             raise TrainingError(f"{warm_start.name(self.spec)} was replaced after this run began; start a new run")
         self.family.start_from(self.state, self.data, base)
-        self.run.emit("message", text=f"Starting from {warm_start.name(self.spec)}.")
+        why = f': {self.why}; say base "none" to start from nothing' if self.why else ""
+        self.run.emit("message", text=f"Starting from {warm_start.name(self.spec)}{why}.")
 
     def _save(self, wait: bool = True) -> None:
         """Write a checkpoint; without `wait`, beside the training. Raises RanAway when a weight is no number."""

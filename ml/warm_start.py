@@ -4,16 +4,65 @@ Its description is kept with the prepared data, so that the base may be deleted 
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ml import artifact, files
 from ml.artifact import ArtifactError, Manifest
-from ml.families.base import TrainingError
+from ml.data.store import DatasetInfo
+from ml.families.base import Family, TrainingError
+from ml.families.spec import BaseConflict
 from ml.run import RunDir, RunSpec
 
 KEPT = "base.json"
 WEIGHTS = "weights.safetensors"
+BASE = ("base", "base_reference")  # of a spec
 GENERATIONS = 20  # in a card: who fine-tunes every night for years gets no card of a thousand levels
+
+
+class Settled(NamedTuple):
+    """How a run trains: its spec as it was understood, what it starts from, and the config with nothing left open."""
+
+    spec: RunSpec
+    base: Manifest | None
+    why: str  # it starts from that, where nobody asked for it
+    config: Any
+
+
+def settle(run: RunDir, spec: RunSpec, family: Family[Any, Any], info: DatasetInfo, source: Path) -> Settled:
+    """What the spec leaves open, once and for all attempts. Raises TrainingError."""
+    why = None
+    if spec.base is not None and spec.base_if_it_fits:
+        # An earlier attempt's choice holds, whatever became of the base.
+        decided, kept = run.prepared.exists(), (run.prepared / KEPT).exists()
+        why = ("" if kept else None) if decided else _why(run, spec, family, info, source)
+        spec = _from_starter(spec, family) if why is not None else spec.model_copy(update=dict.fromkeys(BASE))
+    base = describe(run, spec)
+    try:
+        base_config = None if base is None else base.config
+        config = family.spec.settle(spec.preset, spec.config, info, base_config, spec.budget)
+    except BaseConflict as error:
+        raise TrainingError(str(error)) from error
+    return Settled(spec, base, why or "", config)
+
+
+def _why(run: RunDir, spec: RunSpec, family: Family[Any, Any], info: DatasetInfo, source: Path) -> str | None:
+    """Why the run is to start from its base; None when it is not, as where the base is gone, or is damaged."""
+    path, wanted = folder(run, spec), _from_starter(spec, family)
+    assert path is not None
+    try:
+        base = verify(run, spec)
+        config = family.spec.settle(spec.preset, wanted.config, info, base.config)
+        # On its own data set it would go on where it ended, and its figures would be those of a longer training.
+        if base.family != spec.family or base.dataset.sha256 == info.sha256:
+            return None
+        return family.fits(config, source, path)
+    except (TrainingError, ValueError):  # of a config that contradicts the base, or has values that none may have
+        return None
+
+
+def _from_starter(spec: RunSpec, family: Family[Any, Any]) -> RunSpec:
+    values = {} if family.spec.starter is None else family.spec.starter.values
+    return spec.model_copy(update={"config": {**values, **spec.config}})
 
 
 def folder(run: RunDir, spec: RunSpec) -> Path | None:

@@ -139,7 +139,7 @@ class Datasets:
         entry = self.entry(name)
         plain = unicodedata.normalize("NFKD", entry.info.name).encode("ascii", "ignore").decode().lower()
         made = re.sub(r"[^a-z0-9._-]+", "-", plain)[:64].strip("._-")
-        return made if re.search("[a-z]", made) else entry.id
+        return made if re.search("[a-z]", made) and made != "none" else entry.id  # which stands for no model
 
     def preview(self, name: str) -> Path | None:
         """The file preview.json of a text, preview.png of pictures; None when it must be made. Raises NotFound."""

@@ -2,6 +2,8 @@
 
 from app.core.errors import Invalid
 
+NOTHING = "none"  # in place of a version to start from: no model has this name
+
 
 def parse(reference: str, pointer: str = "/model") -> tuple[str, int | None]:
     """'name@3' -> ('name', 3); 'name' -> ('name', None). Raises Invalid, pointing at the field."""

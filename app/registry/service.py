@@ -17,6 +17,7 @@ from app.core.db import Database
 from app.core.errors import Conflict, Invalid, NotFound, NotReady
 from app.registry import history
 from app.registry.policy import Policy, decide
+from app.registry.reference import NOTHING
 from app.registry.volume import KEY, Volume
 from ml import artifact
 from ml.artifact import ArtifactError, Manifest
@@ -342,8 +343,22 @@ class Registry:
                 new.append(name)
         return new
 
+    def starter(self, name: str) -> str | None:
+        """What `install_starters` published under this name, as "name@1", while it can be had. Raises Away."""
+        with self.database.read() as session:
+            row = session.get(tables.Version, (name, 1))
+        if row is None or row.job_id is not None:
+            return None
+        try:
+            self.path(name, 1)
+        except (NotFound, ArtifactError):
+            return None
+        return f"{name}@1"
+
     def check_syntax(self, name: str) -> None:
         """Raises Invalid for a name that nothing can be published under."""
+        if name == NOTHING:
+            raise Invalid(f"{NOTHING!r} stands for no model at all; choose another name", pointer="/model")
         if not NAME.fullmatch(name):
             raise Invalid(
                 "a model's name has 1 to 64 of a-z, 0-9, '.', '_' and '-', and starts and ends with a letter or digit",

@@ -133,6 +133,7 @@ class Attempts:
             job.checkpoint_step = data["step"]
         if kind == "status" and "config" in data:
             job.config = data["config"]  # every choice that was made for the user is shown
+            job.base = data.get("base") or job.base
         if kind == "status" and data["status"] == "running" and job.status == "preparing":
             move(session, job, "running")
         if kind in ("metrics", "progress"):

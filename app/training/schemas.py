@@ -39,7 +39,10 @@ class JobResponse(BaseModel):
     seed: int
     budget: Budget
     activate: Policy
-    base: str | None = Field(description="Version whose weights it starts from, as name@3")
+    base: str | None = Field(
+        description="Version whose weights it starts from, as name@3; by itself, once its data is prepared. "
+        "'none': from nothing, as asked"
+    )
     resources: Resources | None = Field(description="What it was to have for itself in a cluster")
     priority: int
     progress: float = Field(ge=0, le=1)

@@ -20,7 +20,7 @@ from app.core.tables import Event, Job, now
 from app.datasets.service import Datasets
 from app.learning.service import phrases_of
 from app.registry.policy import Policy
-from app.registry.reference import parse
+from app.registry.reference import NOTHING, parse
 from app.registry.service import Registry
 from app.training.evaluations import is_evaluation
 from app.training.launcher import Resources
@@ -123,7 +123,7 @@ class Jobs:
                 f"{family.name!r} has no preset {wanted.preset!r}; it has {', '.join(family.presets)}",
                 pointer="/preset",
             )
-        base = self._base(wanted.base, family) if wanted.base is not None else None
+        base = self._base(wanted.base, family) if wanted.base is not None and wanted.base != NOTHING else None
         try:
             if base is None:
                 family.config(wanted.preset, wanted.config or {})
@@ -145,7 +145,7 @@ class Jobs:
             seed=secrets.randbelow(2**31) if wanted.seed is None else wanted.seed,
             budget=wanted.budget.model_dump(exclude_none=True),
             activate=wanted.activate,
-            base=f"{base.model}@{base.version}" if base else None,
+            base=f"{base.model}@{base.version}" if base else wanted.base,
             priority=wanted.priority,
             resources=wanted.resources.model_dump(exclude_none=True) if wanted.resources is not None else None,
         )
@@ -206,7 +206,7 @@ class Jobs:
             self.datasets.check_exists(session, job.dataset)
         except NotFound as error:
             raise Invalid(error.detail, pointer="/dataset") from error
-        if job.base is not None:
+        if job.base is not None and job.base != NOTHING:
             name, version = parse(job.base)
             if session.get(tables.Version, (name, version)) is None:
                 raise Invalid(f"{job.base} was deleted meanwhile", pointer="/base")
@@ -270,7 +270,10 @@ class Jobs:
         if not begun and not is_evaluation(job) and self.datasets.get(job.dataset).modality == "text":
             phrases = phrases_of(self.database, job.model)
             learned.write(run_dir.learned_file, [phrase.text for phrase in phrases])
-        name, version = parse(job.base) if job.base else ("", None)
+        # What a first attempt elsewhere chose to start from is in the job.
+        starter = self._starter(job) if job.base is None and not begun else None
+        reference = starter or job.base or NOTHING
+        name, version = parse(reference)
         spec = RunSpec(
             family=job.family,
             dataset=self.datasets.source(job.dataset),
@@ -280,11 +283,17 @@ class Jobs:
             seed=job.seed,
             budget=Budget.model_validate(job.budget),
             base=self.registry.path(name, version) if version else None,
-            base_reference=job.base,
+            base_reference=reference if version else None,
+            base_if_it_fits=starter is not None,
             datasets=self.data_dir / "datasets",
             checkpoint_seconds=checkpoint_seconds,
         )
         files.write_json(run_dir.spec_file, spec.model_dump(mode="json"))
+
+    def _starter(self, job: Job) -> str | None:
+        """The shipped version that the job starts from if its run finds that it fits, where there is one."""
+        starter = FAMILIES[job.family].starter
+        return self.registry.starter(starter.model) if starter is not None and job.preset == "auto" else None
 
     # -- looked at ---------------------------------------------------------------------------------------------------
 

@@ -59,7 +59,7 @@ class Entry:
 VARIANTS: dict[str, dict[str, Any]] = {
     "without augmentation": {"augment": 0.0},
     "with labels": {"labels": True},
-    "from the starter": {"own_words": True},  # the vocabulary that everyone has
+    "from the starter": {},  # what the product chooses by itself: the vocabulary that everyone has, among others
 }
 STARTER = Path(__file__).resolve().parents[2] / "app" / "starters" / "next-word"  # learned from the King James Bible
 

@@ -46,17 +46,22 @@ def train(
 ) -> Trained:
     """Train `family` on the data-set folder `source` for `seconds` of CPU in the new folder `folder`.
 
-    From the version `base`, where there is one: what its own training took is charged to nobody.
+    From the version `base`, where there is one, as the product does by itself: what its own training took is charged
+    to nobody. Raises ValueError where the product would not.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     # The product takes no budget under 0.1 minutes; a smoke test has its few seconds in updates.
     budget = Budget(minutes=seconds / 60) if seconds >= 6 else Budget(steps=1 + round(20 * seconds))
     start = None if base is None else str(base)
-    spec = RunSpec(family=family, dataset=str(source), seed=seed, budget=budget, config=config, base=start)
+    spec = RunSpec(
+        family=family, dataset=str(source), seed=seed, budget=budget, config=config, base=start, base_if_it_fits=True
+    )
     files.write_json(folder / "spec.json", spec.model_dump(mode="json"))
     run = RunDir(folder)
     trainer = Trainer(run, spec, catalog.load(family), source, now=Stopwatch())
+    if base is not None and trainer.base is None:
+        raise ValueError(f"{base} does not fit {source}: the product starts from nothing")
     manifest = trainer.fit()
     looks = trainer.config.evaluations
     curve = [

@@ -59,6 +59,14 @@ def learn_vocabulary(source: Path, min_count: int, max_words: int, more: Sequenc
     return counts.vocabulary(min_count, max_words)
 
 
+def known_share(source: Path, vocabulary: Vocabulary) -> float:
+    """The share of the words of the training part of `source`, no punctuation, that are in `vocabulary`."""
+    counts = text.WordCounts()
+    for lines, parts in _blocks(source):
+        counts.add(_joined(lines, parts == 0))
+    return counts.share(vocabulary.ids)
+
+
 def encode(source: Path, vocabulary: Vocabulary, into: Path, more: Sequence[str] = ()) -> None:
     """Write the ids of the three parts of `source`, and the vocabulary, into the folder `into`.
 

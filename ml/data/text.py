@@ -6,7 +6,7 @@ Must not know: networks, or where a text came from.
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, pairwise
@@ -185,6 +185,12 @@ class WordCounts:
         """How many different words there are, no punctuation."""
         self._fold()
         return sum(map(is_word, self._words))
+
+    def share(self, known: Container[str]) -> float:
+        """Which part of what was said, no punctuation, are words of `known`."""
+        self._fold()
+        said = Counter({word: count for word, count in self._words.items() if is_word(word)})
+        return sum(count for word, count in said.items() if word in known) / max(1, said.total())
 
     def _shown(self, words: list[str]) -> list[str]:
         """As each word is most often written inside a sentence: "the" is no "The", and "God" no "god"."""

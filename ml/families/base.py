@@ -142,6 +142,13 @@ class Family(ABC, Generic[C, D]):
     def start_from(self, state: State, data: D, base: Path) -> None:
         """Give the modules the weights of the version in `base`. Raises TrainingError when they do not fit."""
 
+    def fits(self, config: C, source: Path, base: Path) -> str | None:
+        """Why a run on `source` is to start from a version that nobody named, in plain words; None: it is not to.
+
+        `config` is what it would train with. Raises TrainingError where the version cannot be read.
+        """
+        return None
+
     @abstractmethod
     def steps_per_epoch(self, data: D, config: C) -> int:
         """Batches in one pass."""

@@ -44,6 +44,14 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Starter:
+    """The shipped model that a run of the preset "auto" starts from by itself, where `Family.fits` says so."""
+
+    model: str
+    values: Mapping[str, Any]  # of the config of such a run, under the caller's own
+
+
+@dataclass(frozen=True)
 class FamilySpec(Generic[C]):
     """A family as the catalog lists it. `resolve` fills what the config leaves to be chosen from the data's size."""
 
@@ -59,6 +67,7 @@ class FamilySpec(Generic[C]):
     within: Callable[[C, DatasetInfo, Budget], C] | None = None  # fills in what the budget decides, before `resolve`
     evaluates_at_start: bool = False  # before the first update too: the beginning is worth seeing
     fine_tuning_rate: float = 1.0  # share of the usual learning rate at which a base is not forgotten
+    starter: Starter | None = None
 
     def config(self, preset: str, overrides: Mapping[str, Any]) -> C:
         """The preset's values under the caller's own. Raises KeyError (preset), pydantic.ValidationError (values)."""

@@ -302,6 +302,7 @@ async def test_the_name_of_a_model(client: Client, datasets: Datasets) -> None:
         ("한국어", made),
         ("2024", made),
         ("..", made),
+        ("None", made),  # that is what no model is called
     ):
         with datasets.database.write() as session:
             row = session.get_one(Dataset, made)

@@ -2,19 +2,21 @@
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
 from app.core.config import Settings
+from app.core.errors import Conflict
 from app.core.tables import Job
 from app.main import Services
 from app.training.attempts import Attempts
 from app.training.service import Jobs, Training
 from ml.data.builtin import DENSITIES
 from ml.latents import MAX_SEED
-from ml.run import RunDir
+from ml.run import RunDir, RunSpec
 from tests.app.problems import problem
 
 LECTURE = {"family": "lstm", "dataset": "lecture", "preset": "lecture"}
@@ -205,6 +207,67 @@ async def test_a_base_must_be_there_and_fit(client: httpx.AsyncClient, app: Fast
     jobs.write_spec(jobs.get(job["id"]), run, 5.0)
     spec = run.read_spec()
     assert (spec.base, spec.base_reference) == (app.state.registry.path("next-word", 1), "next-word@1")
+
+
+def spec_of(jobs: Jobs, job_id: str, begun: bool = False) -> RunSpec:
+    """What a trainer would get, in a folder made anew."""
+    run = RunDir(jobs.runs / job_id)
+    run.spec_file.unlink(missing_ok=True)
+    jobs.write_spec(jobs.get(job_id), run, 5.0, begun)
+    return run.read_spec()
+
+
+def starts_from(spec: RunSpec) -> tuple[str | None, bool]:
+    assert (spec.base is None) == (spec.base_reference is None)
+    return spec.base_reference, spec.base_if_it_fits
+
+
+async def test_where_no_base_is_said_the_run_may_start_from_the_starter(
+    client: httpx.AsyncClient, app: FastAPI
+) -> None:
+    wanted = {"family": "lstm", "dataset": "lecture", "model": "mine"}
+    for more, base, offered in (
+        ({}, None, ("next-word@1", True)),
+        ({"base": None}, None, ("next-word@1", True)),
+        ({"base": "next-word"}, "next-word@1", ("next-word@1", False)),
+        ({"base": "none"}, "none", (None, False)),
+        ({"preset": "small"}, None, (None, False)),
+        ({"preset": "lecture"}, None, (None, False)),
+        ({"family": "gan", "dataset": "mnist", "model": "drawn"}, None, (None, False)),
+    ):
+        job = (await client.post("/train", json=wanted | more)).json()
+        assert job["base"] == base
+        assert starts_from(spec_of(app.state.jobs, job["id"])) == offered
+        assert (await client.post(f"/jobs/{job['id']}/cancel")).json()["base"] == base
+    help_ = (await client.get("/openapi.json")).json()["components"]["schemas"]["TrainRequest"]["properties"]["base"]
+    assert "'none'" in help_["description"]
+
+
+def test_only_what_was_shipped_is_a_starter(services: Services, lecture_version: Path) -> None:
+    job = services.jobs.enqueue(Training("lstm", "lecture", model="next-word"))
+    assert starts_from(spec_of(services.jobs, job.id)) == (None, False)
+    services.registry.register(lecture_version, "next-word", job_id="job_1")  # one's own, where none was shipped
+    assert starts_from(spec_of(services.jobs, job.id)) == (None, False)
+
+
+def test_what_a_run_chose_to_start_from_is_the_jobs(services: Services, lecture_version: Path) -> None:
+    services.registry.register(lecture_version, "next-word")
+    services.registry.register(lecture_version, "next-word", "always")
+    jobs, event = services.jobs, {"kind": "status", "time": 1.0, "status": "preparing", "config": {"hidden": 384}}
+    chosen, nothing = (jobs.enqueue(Training("lstm", "lecture")) for _ in range(2))
+    for job, base in ((chosen, "next-word@1"), (nothing, None)):
+        services.attempts.claim()
+        services.attempts.record(job.id, [(10, event | {"base": base})])
+        assert jobs.get(job.id).base == base
+    with pytest.raises(Conflict, match=chosen.id):
+        services.registry.delete("next-word", 1)
+    # On another machine an attempt does as the first one did.
+    assert starts_from(spec_of(services.jobs, chosen.id, begun=True)) == ("next-word@1", False)
+    assert starts_from(spec_of(services.jobs, nothing.id, begun=True)) == (None, False)
+
+
+async def test_no_model_is_called_as_nothing_is(client: httpx.AsyncClient) -> None:
+    assert "no model" in problem(await client.post("/train", json=LECTURE | {"model": "none"}), 422, "/model")["detail"]
 
 
 async def test_a_repeat_with_the_same_key_is_one_job(client: httpx.AsyncClient) -> None:

@@ -188,3 +188,17 @@ def test_a_text_of_ones_own_from_upload_to_roll_back(service: Service, encoding:
     rolled = service.client.post("/models/mine/rollback")
     assert (rolled.status_code, rolled.json()["active"]) == (200, 1)
     assert service.client.delete(f"/datasets/{dataset['id']}").status_code == 204
+
+
+def test_an_english_text_starts_from_the_starter_by_itself(service: Service) -> None:
+    card = service.client.get("/models/next-word/versions/1").json()
+    lines = "\n".join(f"in the beginning god created the heaven and the earth {n % 9}" for n in range(600))
+    dataset = service.client.post("/datasets", files={"file": ("genesis.txt", lines.encode())}).json()["id"]
+    wanted = {"family": "lstm", "dataset": dataset, "budget": {"steps": 3}, "config": {"evaluations": 1}}
+    done = service.until(service.train(**wanted, model="started"), "succeeded")
+    assert (done["base"], done["config"]["hidden"]) == ("next-word@1", card["config"]["hidden"])
+    events = service.client.get(f"{done['events_url']}", headers={"Accept": "application/json"}).json()["events"]
+    (said,) = [event["data"]["text"] for event in events if event["event"] == "message"]
+    assert said.startswith("Starting from next-word@1: it knows ")
+    lineage = service.client.get("/models/started/versions/1").json()["lineage"]
+    assert lineage["base"]["reference"] == "next-word@1"

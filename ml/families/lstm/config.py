@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ml.data.store import DatasetInfo
-from ml.families.spec import FamilySpec, Preset, Score
+from ml.families.spec import FamilySpec, Preset, Score, Starter
 from ml.run import Budget
 
 SHORT_TEXT = 5_000  # words
@@ -167,4 +167,5 @@ LSTM = FamilySpec(
     resolve=resolve,
     implementation="ml.families.lstm.model:LSTMFamily",
     fine_tuning_rate=0.3,
+    starter=Starter("next-word", {"own_words": True}),
 )

@@ -20,7 +20,7 @@ from ml.data.text import Vocabulary
 from ml.export import export_onnx
 from ml.families.arithmetic import Dropout, autocast, to_device
 from ml.families.base import Family, Preview, Split, State, TrainingError, load_weights, read_weights
-from ml.families.lstm import answering, sampling
+from ml.families.lstm import answering, sampling, warm_start
 from ml.families.lstm.config import LSTMConfig
 from ml.families.lstm.tally import Tally
 from ml.families.lstm.warm_start import carry_weights, extend_vocabulary, fingerprint, read_vocabulary
@@ -215,6 +215,9 @@ class LSTMFamily(Family[LSTMConfig, TextData]):
     def start_from(self, state: State, data: TextData, base: Path) -> None:
         model, known = _model(state), read_vocabulary(base)
         load_weights(model, carry_weights(read_weights(base), known, data.vocabulary, model.is_one_hot))
+
+    def fits(self, config: LSTMConfig, source: Path, base: Path) -> str | None:
+        return warm_start.fits(config, source, base)
 
     def steps_per_epoch(self, data: TextData, config: LSTMConfig) -> int:
         if config.windows:

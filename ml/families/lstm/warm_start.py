@@ -6,12 +6,26 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ml.data import corpus, store
 from ml.data.text import Vocabulary
 from ml.families.base import TrainingError
+from ml.families.lstm.config import SHORT_TEXT, LSTMConfig
+
+MOST_WORDS = 400_000  # of a text: measured up to half of that; a large one has enough to learn from
+LEAST_KNOWN = 0.6  # of a text's words: English prose has more, other languages, code and logs less
 
 # Along which axis of a weight the words stand. With one-hot input its columns of the first layer are words too.
 WORD_AXES = {"embedding.weight": 0, "bias": 0}
 ONE_HOT_WORD_AXES = {"weight": 0, "bias": 0, "lstm.weight_ih_l0": 1}
+
+
+def fits(config: LSTMConfig, source: Path, base: Path) -> str | None:
+    """As `Family.fits`: a running text, neither small nor large, most of whose words the base knows."""
+    words = store.read_info(source).counts.get("words", 0)
+    if config.one_hot or config.by_line or not SHORT_TEXT <= words <= MOST_WORDS:
+        return None
+    known = corpus.known_share(source, read_vocabulary(base))
+    return f"it knows {100 * known:.0f} % of this text's words" if known >= LEAST_KNOWN else None
 
 
 def read_vocabulary(base: Path) -> Vocabulary:

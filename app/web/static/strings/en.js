@@ -297,6 +297,7 @@ export default {
   "teach.at-most": "at most {time}",
   "teach.more": "More settings",
   "teach.base": "Start from",
+  "teach.base.auto": "By itself: an English text from the King James model, if that fits",
   "teach.base.none": "Nothing: learn from the beginning",
   "teach.base.from": "What {name} knows",
   "teach.base.hint": "A model that has learned already needs less time for something similar.",

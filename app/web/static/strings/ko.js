@@ -297,6 +297,7 @@ export default {
   "teach.at-most": "최대 {time}",
   "teach.more": "설정 더 보기",
   "teach.base": "어디서 시작할까요",
+  "teach.base.auto": "자동: 영어 글이면 알맞을 때 킹 제임스 모델에서 시작",
   "teach.base.none": "처음부터 배우기",
   "teach.base.from": "{name}이(가) 아는 것에서 시작",
   "teach.base.hint": "이미 배운 모델은 비슷한 것을 더 빨리 배웁니다.",

@@ -61,5 +61,5 @@ function suggested({ id, name }) {
     .replace(/[^a-z0-9._-]+/g, "-")
     .slice(0, 64)
     .replace(/^[._-]+|[._-]+$/g, "");
-  return /[a-z]/.test(made) ? made : id;
+  return /[a-z]/.test(made) && made !== "none" ? made : id;
 }

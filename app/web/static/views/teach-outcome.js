@@ -36,6 +36,8 @@ function failure({ error }) {
   );
 }
 
+const from = ({ base }) => (base && base !== "none" ? base : t("teach.base.none"));
+
 export function jobFacts(job) {
   const spent =
     job.started_at && job.finished_at ? duration((new Date(job.finished_at) - new Date(job.started_at)) / 1000) : null;
@@ -48,7 +50,7 @@ export function jobFacts(job) {
   const rows = [
     [t("job.fact.preset"), job.preset],
     [t("job.fact.budget"), limits.join(", ") || t("job.fact.budget.recipe")],
-    [t("job.fact.base"), job.base ?? t("teach.base.none")],
+    [t("job.fact.base"), from(job)],
     [t("job.fact.seed"), String(job.seed)],
     [t("job.fact.steps"), integer(job.step)],
     [t("job.fact.device"), job.device ?? "–"],

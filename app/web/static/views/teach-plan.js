@@ -140,11 +140,12 @@ export function planStep({ families, models, signal, navigate }) {
 
     const fitting = models.filter((model) => model.modality === family.modality && model.active);
     const bases = fitting.map((model) => `${model.name}@${model.active}`);
-    if (draft.base && !bases.includes(draft.base)) bases.push(draft.base);
+    if (draft.base && draft.base !== "none" && !bases.includes(draft.base)) bases.push(draft.base);
     const base = h(
       "select",
       { onchange: () => (draft.base = base.value) },
-      h("option", { value: "" }, t("teach.base.none")),
+      family.modality === "text" && h("option", { value: "" }, t("teach.base.auto")),
+      h("option", { value: "none", selected: draft.base === "none" }, t("teach.base.none")),
       bases.map((each) =>
         h("option", { value: each, selected: each === draft.base }, t("teach.base.from", { name: each })),
       ),

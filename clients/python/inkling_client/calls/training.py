@@ -61,7 +61,10 @@ def train(
     resources: Resources | None = None,
     idempotency_key: str | None = None,
 ) -> Call[Job]:
-    """Start a training in the background; the answer is a handle to wait on."""
+    """Start a training in the background; the answer is a handle to wait on.
+
+    `base`: the version to start from, as "name@3", or "none"; by default an English text may start from the starter.
+    """
     body = given(locals())
     return Call("POST", "/train", read_as(Job), body, headers=once(body.pop("idempotency_key", None)))
 
