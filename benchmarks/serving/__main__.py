@@ -222,8 +222,10 @@ def main() -> int:
     print(said)
     if options.write_docs and not options.quick:
         from benchmarks.quality.report import put_between
+        from benchmarks.serving.chart import plot
 
         put_between(ROOT / "docs" / "performance.md", "text", said)
+        plot(result["runs"], ROOT / "docs" / "serving.png")
     return 0 if kept or options.quick else 1
 
 

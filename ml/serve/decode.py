@@ -171,10 +171,13 @@ def _largest(row: Row, count: int) -> npt.NDArray[np.int64]:
     if size <= count:
         return np.arange(size)
     columns = math.isqrt(size * count)
-    maxima, depth = row, size // columns
+    depth = size // columns
     if columns >= 2 * count:  # the largest are no smaller than the `count`-th of the columns' maxima
         maxima = row[: depth * columns].reshape(depth, columns).max(0)
-    return np.flatnonzero(row >= np.partition(maxima, len(maxima) - count)[len(maxima) - count])
+    else:
+        maxima = row.copy()
+    maxima.partition(len(maxima) - count)
+    return (row >= maxima[len(maxima) - count]).nonzero()[0]
 
 
 def _mean(found: tuple[Said, float]) -> float:

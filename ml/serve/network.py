@@ -3,6 +3,7 @@
 Contexts that are asked together are read together, whatever their lengths; what was read before is not read again.
 """
 
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -183,7 +184,7 @@ class Network:
 
 def _key(context: Sequence[int]) -> bytes:
     """Four bytes an id: that of a context's beginning is the key's beginning."""
-    return np.array(context, dtype=np.int32).tobytes()
+    return array("i", context).tobytes()
 
 
 def _softmax(logits: Rows) -> Rows:

@@ -283,7 +283,8 @@ class NextWord:
         typed = query.text[cut : partial[1]] if partial else tail
         before, earlier = self._hearing.ids(typed), self._hearing.ids(query.context[-TAIL:])
         whole = before if partial is None else self._hearing.ids(tail) if len(fitting) < query.top_k else None
-        unknown = self._hearing.unknown(typed, self.most)
+        unk = self.vocabulary.unk
+        unknown = self._hearing.unknown(typed, self.most) if unk is None or unk in before else []
         return _Work(query, earlier, before, whole, partial, fitting, allowed, following, manner, unknown)
 
     def _may_be_said(self, query: Query) -> Mask:
