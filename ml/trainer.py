@@ -266,7 +266,7 @@ class Trainer:
         return state.progress >= 1 or not by_clock or now - self.evaluated >= TRAINING_PER_EVALUATION * self.evaluation
 
     def _evaluate(self) -> None:
-        """Measure, draw a sample, and keep the weights if they are the best so far."""
+        """Measure, draw a sample, and keep the weights if they are as good as the best so far."""
         losses = health.losses(self.state)
         health.check_weights(self.state)
         held_out = self.family.has_held_out(self.data)
@@ -283,10 +283,12 @@ class Trainer:
             return
         score = self.family.spec.score
         value = figures[score.metric]
-        if self.clock.best_score is None or score.better(value, self.clock.best_score):
-            self.clock.best_score, self.clock.stale = value, 0
+        best = self.clock.best_score
+        if best is None or score.as_good(value, best, self.family.chance(self.data)):
             self.run.checkpoints.mkdir(exist_ok=True)
             checkpoint.save(self.run.checkpoints / BEST, _weights(self.state))
+        if best is None or score.better(value, best):
+            self.clock.best_score, self.clock.stale = value, 0
         else:
             self.clock.stale += 1
         trouble = self.family.diagnose(self.state, figures)

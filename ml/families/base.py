@@ -172,6 +172,11 @@ class Family(ABC, Generic[C, D]):
         """
         return None
 
+    def chance(self, data: D) -> float:
+        """By how much a score on the validation part may be worse than the best by chance alone: so little worse, the
+        later weights are kept, which have learned longer at lower rates."""
+        return 0.0
+
     def finishing_seconds(self, config: C, data: D, evaluation: float) -> float:
         """About how long `finish`, measuring the test part and export will take, where an evaluation took so long."""
         return 1.8 * evaluation

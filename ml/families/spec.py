@@ -42,6 +42,10 @@ class Score:
     def better(self, new: float, old: float) -> bool:
         return new > old if self.higher_is_better else new < old
 
+    def as_good(self, new: float, best: float, chance: float) -> bool:
+        """Whether `new` is better, or worse by chance alone."""
+        return self.better(new, best) or abs(new - best) <= chance
+
 
 @dataclass(frozen=True)
 class Starter:

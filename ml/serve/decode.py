@@ -172,12 +172,11 @@ def _largest(row: Row, count: int) -> npt.NDArray[np.int64]:
         return np.arange(size)
     columns = math.isqrt(size * count)
     depth = size // columns
-    if columns >= 2 * count:  # the largest are no smaller than the `count`-th of the columns' maxima
-        maxima = row[: depth * columns].reshape(depth, columns).max(0)
-    else:
-        maxima = row.copy()
-    maxima.partition(len(maxima) - count)
-    return (row >= maxima[len(maxima) - count]).nonzero()[0]
+    # The largest are no smaller than the `count`-th of the columns' maxima.
+    maxima = row[: depth * columns].reshape(depth, columns).max(0) if columns >= 2 * count else row.copy()
+    maxima.partition(-count)
+    found: npt.NDArray[np.int64] = (row >= maxima[-count]).nonzero()[0]
+    return found
 
 
 def _mean(found: tuple[Said, float]) -> float:

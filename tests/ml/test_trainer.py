@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from ml import artifact, checkpoint
-from ml.families.base import TrainingError
+from ml.families.base import State, TrainingError
 from ml.run import RunDir
 from ml.trainer import BEST, KEPT_CHECKPOINTS, Cancelled, Interrupted, Trainer, pick_device
 from tests.ml import tiny
@@ -163,6 +163,24 @@ def test_the_version_is_the_best_of_the_run_not_its_last(tmp_path: Path, source:
     best = checkpoint.load(trainer.run.checkpoints / BEST)["model"]
     assert differences(load_file(trainer.run.artifact / "weights.safetensors"), best) == []
     assert manifest.metrics["perplexity"] < 2 * min(scores)
+
+
+@pytest.mark.parametrize(("scores", "kept"), [([5, 4, 4.4, 6], 3), ([5, 4, 4.6, 6], 2), ([5, 4, 4.4, 4.5], 4)])
+def test_what_is_worse_by_chance_alone_is_kept_as_the_later_one(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch, scores: list[float], kept: int
+) -> None:
+    trainer, told = lstm(tmp_path, source, budget={"steps": 40}, config={"evaluations": 4, "patience": 0}), iter(scores)
+    weights: list[dict[str, torch.Tensor]] = []
+
+    def evaluate(state: State, config: Any, data: Any, split: str) -> dict[str, float]:
+        weights.append({name: value.clone() for name, value in state.modules["model"].state_dict().items()})
+        return {"perplexity": next(told, 1.0), "loss": 1.0}
+
+    monkeypatch.setattr(trainer.family, "evaluate", evaluate)
+    monkeypatch.setattr(trainer.family, "chance", lambda data: 0.5)
+    without_export(trainer).fit()
+    assert differences(weights[kept - 1], checkpoint.load(trainer.run.checkpoints / BEST)["model"]) == []
+    assert trainer.clock.best_score == min(scores)  # they do not creep away from the best
 
 
 def test_a_text_too_short_to_hold_out_is_measured_on_itself(lecture_run: Finished) -> None:

@@ -30,6 +30,7 @@ from ml.families.schedule import hold_then_decay
 from ml.latents import Seed, latent
 
 LEAST_PICTURES = 50
+CHANCE = 0.3  # of the distance between two sets of real pictures: as far do looks at the same weights lie apart
 PREVIEW_SEEDS = 36
 
 
@@ -47,6 +48,13 @@ class ImageData:
         if split not in self._references:
             self._references[split] = evaluation.Reference(_to_tensor(self.splits[split][: evaluation.MOST]))
         return self._references[split]
+
+    @cached_property
+    def floor(self) -> float:
+        """The distance of as many training pictures to those of the validation part; worked out once a run."""
+        reference = self.reference("validation")
+        some = self.splits["train"][: len(reference.pictures)]
+        return reference.compare(_to_tensor(some))["frechet_distance"]
 
     @cached_property
     def known(self) -> evaluation.Known:
@@ -191,6 +199,9 @@ class GANFamily(Family[GANConfig, ImageData]):
             figures |= {f"{name}_floor": floors[name] for name in names}
             figures["frechet_floor"] = floors["frechet_distance"]
         return figures
+
+    def chance(self, data: ImageData) -> float:
+        return CHANCE * data.floor
 
     def diagnose(self, state: State, figures: dict[str, float]) -> Trouble | None:
         return watch.diagnose(state, figures)

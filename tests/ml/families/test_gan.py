@@ -295,6 +295,13 @@ def test_few_pictures_are_augmented_the_more_the_fewer_they_are(pictures: int, s
     assert resolve(GANConfig(augment=0.7), about).augment == 0.7
 
 
+def test_the_fewer_are_held_out_the_more_is_chance() -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (600, 28, 28, 1), np.uint8)
+    many, few = (ImageData({"train": pictures[200:], "validation": pictures[:count]}) for count in (200, 20))
+    family = GANFamily(GAN)
+    assert 0 < family.chance(many) < family.chance(few) / 3
+
+
 @pytest.mark.parametrize("pictures", [50, 120, 200, 201, 375, 399, 500, 795, 800, 5000, 100_000])
 def test_the_batch_gives_twenty_updates_an_epoch_as_far_as_there_are_pictures(pictures: int) -> None:
     about = tiny.info("image").model_copy(update={"counts": {"pictures": pictures, "height": 9, "width": 9}})
