@@ -101,7 +101,7 @@ def thumbnails(pictures: Pictures) -> metrics.Floats:
 
 
 def open_pictures(name: str, size: int, folder: Path) -> PictureSet:
-    """A built-in set ("mnist"), or its first so many training pictures ("faces-200"), at `size` pixels a side.
+    """A built-in set ("mnist"), or so many of its training pictures ("faces-200"), at `size` pixels a side.
 
     A part keeps the whole set's held-out pictures: those of 200 are too few to tell anything by.
     """
@@ -112,7 +112,8 @@ def open_pictures(name: str, size: int, folder: Path) -> PictureSet:
     train, validation, test = images.split(len(pictures))
     source = whole
     if few:
-        train, source = train[: int(few)], folder / name / "set"
+        spread = np.linspace(0, len(train) - 1, int(few)).astype(np.int64)  # it may be in the order of its classes
+        train, source = train[spread], folder / name / "set"
         if not source.exists():
             source.parent.mkdir(parents=True, exist_ok=True)
             store.write_images(source, _info(name, info), np.ascontiguousarray(pictures[train]))

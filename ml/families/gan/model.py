@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -46,24 +47,31 @@ class ImageData:
     def reference(self, split: Split) -> evaluation.Reference:
         """At most `evaluation.MOST` pictures of the split, to compare drawn ones with."""
         if split not in self._references:
-            self._references[split] = evaluation.Reference(_to_tensor(self.splits[split][: evaluation.MOST]))
+            pictures = self.splits[split]
+            some = _spread(len(pictures), evaluation.MOST)
+            self._references[split] = evaluation.Reference(_to_tensor(pictures[some]))
         return self._references[split]
 
     @cached_property
     def floor(self) -> float:
         """The distance of as many training pictures to those of the validation part; worked out once a run."""
         reference = self.reference("validation")
-        some = self.splits["train"][: len(reference.pictures)]
-        return reference.compare(_to_tensor(some))["frechet_distance"]
+        some = _spread(len(self.splits["train"]), len(reference.pictures))
+        return reference.compare(_to_tensor(self.splits["train"][some]))["frechet_distance"]
 
     @cached_property
     def known(self) -> evaluation.Known:
         """What copies are looked for among; worked out once a run."""
         train = self.splits["train"]
-        some = np.linspace(0, len(train) - 1, min(len(train), evaluation.SEARCHED)).astype(np.int64)
+        some = _spread(len(train), evaluation.SEARCHED)
         small = [evaluation.thumbnails(_to_tensor(part)) for part in (train[some], self.splits["validation"])]
         labels = self.labels["train"][some] if self.classes else None
         return evaluation.Known(small[0], small[1], labels, self.classes)
+
+
+def _spread(count: int, most: int) -> npt.NDArray[np.int64]:
+    """At most `most` places of `count`, from all over: pictures often lie in the order of their classes."""
+    return np.linspace(0, count - 1, min(count, most)).astype(np.int64)
 
 
 class GANFamily(Family[GANConfig, ImageData]):
@@ -287,7 +295,10 @@ def _to_labels(labels: Labels) -> Tensor:
 
 
 def _labels_of(config: GANConfig, data: ImageData, split: Split) -> Tensor | None:
-    return _to_labels(data.labels[split][: evaluation.MOST]) if config.labels else None
+    if not config.labels:
+        return None
+    labels = data.labels[split]
+    return _to_labels(labels[_spread(len(labels), evaluation.MOST)])
 
 
 def _update(optimizer: torch.optim.Optimizer, loss: Tensor, told: Tensor) -> Tensor:

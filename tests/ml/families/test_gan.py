@@ -302,6 +302,13 @@ def test_the_fewer_are_held_out_the_more_is_chance() -> None:
     assert 0 < family.chance(many) < family.chance(few) / 3
 
 
+def test_pictures_in_the_order_of_their_classes_are_compared_from_all_of_them() -> None:
+    levels = np.repeat(np.arange(10, dtype=np.uint8) * 25, 300)[:, None, None, None]
+    data = ImageData({"train": np.tile(levels, (1, 28, 28, 1)), "validation": np.tile(levels, (1, 28, 28, 1))})
+    assert len(data.reference("validation").pictures.unique()) == 10  # of 3,000, more than are looked at
+    assert data.floor < 1e-3
+
+
 @pytest.mark.parametrize("pictures", [50, 120, 200, 201, 375, 399, 500, 795, 800, 5000, 100_000])
 def test_the_batch_gives_twenty_updates_an_epoch_as_far_as_there_are_pictures(pictures: int) -> None:
     about = tiny.info("image").model_copy(update={"counts": {"pictures": pictures, "height": 9, "width": 9}})
