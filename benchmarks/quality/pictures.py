@@ -109,8 +109,8 @@ def open_pictures(name: str, size: int, folder: Path) -> PictureSet:
     whole = folder / base / "set"
     info = builtin.ensure(base, whole)
     pictures, labels = store.read_images(whole)
-    train, validation, test = images.split(len(pictures))
-    source = whole
+    every, validation, test = images.split(len(pictures))
+    train, source = every, whole
     if few:
         spread = np.linspace(0, len(train) - 1, int(few)).astype(np.int64)  # it may be in the order of its classes
         train, source = train[spread], folder / name / "set"
@@ -118,7 +118,7 @@ def open_pictures(name: str, size: int, folder: Path) -> PictureSet:
             source.parent.mkdir(parents=True, exist_ok=True)
             store.write_images(source, _info(name, info), np.ascontiguousarray(pictures[train]))
     small = images.resize(pictures, size, pictures.shape[3])
-    judge = _judge(small[train], labels, train, folder) if base == "mnist" else None
+    judge = _judge(small[every], labels, every, folder) if base == "mnist" else None
     return PictureSet(name, source, small[train], small[validation], small[test], judge)
 
 
