@@ -74,7 +74,7 @@ NOT_THERE: list[tuple[str, int, str | None]] = [
     ("pictures/newest/7.png", 422, "/path/version"),
     ("pictures/1/7.png?scale=9", 422, "/query/scale"),
     ("pictures/1/7.png?truncation=nan", 422, "/query/truncation"),
-    ("pictures/1/7.png?label=7", 422, "/label"),
+    ("pictures/1/7.png?label=ten", 422, "/label"),
     ("next-word/1/7.png", 422, "/model"),
     ("pictures/2/7.png", 404, None),
     ("nobody/1/7.png", 404, None),
@@ -220,7 +220,7 @@ NO_WALKS: list[tuple[dict[str, object], str]] = [
     ({"seeds": [1, 2], "frames": 1}, "/frames"),
     ({"seeds": [1, 2], "frames": 241}, "/frames"),
     ({"seeds": [1, 2], "format": "png"}, "/format"),
-    ({"seeds": [1, 2], "label": "7"}, "/label"),
+    ({"seeds": [1, 2], "label": "ten"}, "/label"),
     ({"seeds": [1, 2], "model": "next-word"}, "/model"),
     ({"seeds": [1, -2]}, "/seeds/1"),
 ]

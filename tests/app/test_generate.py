@@ -125,7 +125,8 @@ async def test_nothing_acceptable(client: httpx.AsyncClient) -> None:
         ({"truncation": 2.5}, "/truncation"),
         ({"scale": 9}, "/scale"),
         ({"format": "gif"}, "/format"),
-        ({"label": "7"}, "/label"),
+        ({"label": "ten"}, "/label"),
+        ({"label": "7", "model": "faces"}, "/label"),
         ({"model": "next-word"}, "/model"),
     ],
 )
