@@ -59,12 +59,12 @@ class Job(Base):
     activate: Mapped[str]
     base: Mapped[str | None]  # "name@3": the version whose weights it starts from
     resources: Mapped[dict[str, Any] | None]  # that a run is to have for itself in a cluster
-    priority: Mapped[int] = mapped_column(default=0)  # the higher goes first
+    priority: Mapped[int] = mapped_column(default=0, server_default="0")  # the higher goes first
     status: Mapped[str] = mapped_column(default="queued", index=True)
     attempt: Mapped[int] = mapped_column(default=0)
     # Both count attempts in a row that left no newer checkpoint; a newer one sets them back to 0.
     failures: Mapped[int] = mapped_column(default=0)  # the trainer itself ended with an error
-    lost: Mapped[int] = mapped_column(default=0)  # the service was killed around it
+    lost: Mapped[int] = mapped_column(default=0, server_default="0")  # the service was killed around it
     checkpoint_step: Mapped[int | None]  # of the newest checkpoint
     resumed_step: Mapped[int | None]  # of the checkpoint from which this attempt went on
     progress: Mapped[float] = mapped_column(default=0.0)

@@ -29,6 +29,35 @@ def test_a_new_database_has_the_tables_as_declared(tmp_path: Path) -> None:
     database.close()
 
 
+def as_reflected(database: Database) -> dict[str, object]:
+    """Every table's columns, keys and indexes, whatever their order."""
+    look = sa.inspect(database.engine)
+
+    def of(table: str) -> dict[str, object]:
+        columns = {column["name"]: column | {"type": str(column["type"])} for column in look.get_columns(table)}
+        lists = (look.get_indexes(table), look.get_unique_constraints(table), look.get_foreign_keys(table))
+        return {
+            "columns": columns,
+            "key": look.get_pk_constraint(table)["constrained_columns"],
+            **{str(place): sorted(map(str, rows)) for place, rows in enumerate(lists)},
+        }
+
+    return {table: of(table) for table in look.get_table_names()}
+
+
+def test_a_new_database_is_as_one_that_came_through_every_migration(tmp_path: Path) -> None:
+    new, old = (Database(f"sqlite:///{tmp_path / name}.db") for name in ("new", "old"))
+    with old.engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
+    for database in (new, old):
+        database.migrate(tmp_path / "lock")
+    assert as_reflected(new) == as_reflected(old)
+    for database in (new, old):
+        with database.engine.begin() as connection:
+            assert connection.execute(sa.text("SELECT version_num FROM alembic_version")).all() == [("0006",)]
+        database.close()
+
+
 def test_a_database_of_the_newest_revision_is_not_migrated_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from typer.testing import CliRunner
 
-from app import cli
+from app.commands import commands
 from app.core import security
 from app.core.config import Settings
 from app.core.errors import Invalid, StartError
@@ -398,7 +398,7 @@ def test_keys_by_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("INKLING_DATA_DIR", str(tmp_path))
 
     def inkling(*arguments: str) -> Any:
-        return CliRunner().invoke(cli.app, ["keys", *arguments])
+        return CliRunner().invoke(commands, ["keys", *arguments])
 
     made = inkling("create", "our site", "--origin", SITE, "--origin", "http://localhost:3000")
     assert made.exit_code == 0

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from PIL import Image
 from typer.testing import CliRunner
 
-from app.cli import app as commands
+from app.commands import commands
 from app.core.errors import Conflict
 from app.main import Services
 from ml.data import store
