@@ -169,6 +169,9 @@ def plot(points: Sequence[Point], path: Path) -> None:
         panel.loglog([one.at for one in of], [one.answer for one in of], "o-", label="answer")
         panel.loglog([one.at for one in of], [one.limit for one in of], "k--", label="limit")
         panel.loglog([one.at for one in of], [one.choice for one in of], "^:", label="softmax and choice")
+        labels = [f"{one.at // 1000}k" if one.at >= 10_000 else f"{one.at:,}" for one in of]
+        panel.set_xticks([one.at for one in of], labels)
+        panel.minorticks_off()
         panel.set_xlabel(SAYS[curve].replace("; ", "\n"), fontsize=8)
     np.atleast_1d(panels)[0].set_ylabel("CPU microseconds an answer")
     np.atleast_1d(panels)[0].legend(fontsize=8)
