@@ -257,13 +257,16 @@ class Trainer:
         return min(1.0, max(parts))
 
     def _may_evaluate(self, now: float) -> bool:
-        """Whether measuring now leaves most of the time for training.
+        """Whether measuring now leaves most of the time for training; shortly before the end, where all is measured
+        anyway, it does not.
 
         Only where the clock ends the run anyway: otherwise two runs would choose their best among other moments.
         """
         state, minutes = self.state, self.budget.minutes
-        by_clock = minutes is not None and self.clock.seconds / (60 * minutes) == state.progress
-        return state.progress >= 1 or not by_clock or now - self.evaluated >= TRAINING_PER_EVALUATION * self.evaluation
+        if minutes is None or self.clock.seconds / (60 * minutes) != state.progress or state.progress >= 1:
+            return True
+        apart = TRAINING_PER_EVALUATION * self.evaluation
+        return now - self.evaluated >= apart and 60 * minutes - self.clock.seconds >= apart / 2
 
     def _evaluate(self) -> None:
         """Measure, draw a sample, and keep the weights if they are as good as the best so far."""

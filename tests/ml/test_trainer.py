@@ -76,6 +76,27 @@ def test_evaluations_are_spread_evenly_over_the_budget(finished: Finish) -> None
     assert [point["epoch"] for point in points] == [round(step / per_epoch, 3) for step in (24, 48, 72, 96)]
 
 
+@pytest.mark.parametrize(
+    ("budget", "spent", "ago", "due"),
+    [
+        ({"minutes": 1}, 20.0, 20.0, False),  # an evaluation of one second wants 24 of training before it
+        ({"minutes": 1}, 30.0, 25.0, True),
+        ({"minutes": 1}, 50.0, 30.0, False),  # the one at the end of the budget is near
+        ({"minutes": 1}, 60.0, 5.0, True),  # that one itself
+        ({"minutes": 60, "steps": 40}, 50.0, 1.0, True),  # the steps end it: the same moments on every machine
+        ({"steps": 40}, 50.0, 1.0, True),
+    ],
+)
+def test_by_the_clock_evaluations_leave_most_of_the_time_to_training(
+    tmp_path: Path, source: Path, budget: dict[str, float], spent: float, ago: float, due: bool
+) -> None:
+    trainer = lstm(tmp_path, source, budget=budget)
+    trainer.state.step = 20
+    trainer.clock.seconds, trainer.evaluated, trainer.evaluation = spent, 1000.0 - ago, 1.0
+    trainer.state.progress = trainer._progress()
+    assert trainer._may_evaluate(now=1000.0) == due
+
+
 def test_more_evaluations_than_updates_are_one_an_update(tmp_path: Path, source: Path) -> None:
     trainer = lstm(tmp_path, source, budget={"steps": 3}, config={"evaluations": 1000, "patience": 0})
     without_export(trainer).fit()
