@@ -77,7 +77,14 @@ ROWS = [
     ratio("gan-28-our-sizes", "gan-28", "tutorial-28-ours", "digits / the tutorial at our widths and batch", None),
     ratio("gan-64-our-sizes", "gan-64", "tutorial-64-ours", "64 pixels / the tutorial at our widths and batch", None),
     *(
-        Row(f"{kind}-{part}", f"{part} in a minute's run: share of its time", (f"shares-{kind}",), value, 0.05, True)
+        Row(
+            f"{kind}-{part}",
+            f"{part} in a run of twelve times --seconds: share of its time",
+            (f"shares-{kind}",),
+            value,
+            0.05,
+            True,
+        )
         for kind in ("lstm", "gan")
         for part, value in (
             ("evaluations", lambda told, kind=kind: told[f"shares-{kind}"]["evaluations"]),
