@@ -35,6 +35,21 @@ MOST_BY_LINE = 2_000_000
 MOST_TOKENS = {"validation": 10_000, "test": 500_000, "train": 500_000}  # looked at by an evaluation
 
 
+def chance_drawn(noise: Tensor, count: int) -> Tensor:
+    """The chance (V,) of each word to be among `count` distinct ones, drawn by `noise` (V,); they sum to `count`.
+
+    Drawing without putting back is a race of the words, each of which arrives after an exponential time of rate
+    `noise` (Efraimidis and Spirakis 2006): the chance to have arrived when `count` are expected to.
+    """
+    rates, low, high = noise.double(), 0.0, 1.0
+    while -torch.expm1(-high * rates).sum() < count:
+        high *= 2
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (low, middle) if -torch.expm1(-middle * rates).sum() > count else (middle, high)
+    return -torch.expm1(-high * rates).float()
+
+
 class WordLSTM(nn.Module):
     """Embedding or one-hot -> LSTM -> (projection) -> one logit a word; learned embeddings are tied to the output.
 
@@ -44,6 +59,7 @@ class WordLSTM(nn.Module):
 
     one_hot: Tensor
     noise: Tensor
+    log_chance: Tensor
 
     def __init__(self, config: LSTMConfig, n_words: int) -> None:
         super().__init__()
@@ -67,10 +83,17 @@ class WordLSTM(nn.Module):
         else:
             self.project = nn.Linear(config.hidden, width)
             self.bias = nn.Parameter(torch.zeros(n_words))
-        # What sampled softmax draws its negatives from; `build` sets it from the words' counts.
-        self.register_buffer("noise", torch.full((n_words,), 1 / n_words), persistent=False)
+        self.register_buffer("noise", torch.empty(0), persistent=False)
+        self.register_buffer("log_chance", torch.empty(0), persistent=False)
+        self.draw_from(torch.full((n_words,), 1 / n_words), 0)
         self.drop = Dropout(config.dropout)
         self.drop_hidden = Dropout(config.dropout_hidden)
+
+    def draw_from(self, noise: Tensor, negatives: int) -> None:
+        """Let `loss` look at that many words, drawn by `noise` (V,), which sums to 1; 0 is all of them."""
+        self.negatives = negatives if negatives < self.n_words else 0
+        self.noise = noise
+        self.log_chance = chance_drawn(noise, self.negatives).log() if self.negatives else torch.zeros_like(noise)
 
     @property
     def output_weight(self) -> Tensor:  # (V, E)
@@ -107,16 +130,17 @@ class WordLSTM(nn.Module):
     def logits(self, features: Tensor) -> Tensor:  # (…, E) -> (…, V)
         return F.linear(features, self.output_weight, self.bias)
 
-    def loss(self, features: Tensor, targets: Tensor, negatives: int) -> Tensor:
-        """Mean cross-entropy of features (N, E) on targets (N,), over all words or over `negatives` sampled ones.
+    def loss(self, features: Tensor, targets: Tensor) -> Tensor:
+        """Mean cross-entropy of features (N, E) on targets (N,), over all words or over the sampled ones.
 
-        Sampled softmax with negatives shared by the batch and a log-expected-count correction: Jean et al. 2015
-        (arXiv:1412.2007).
+        Sampled softmax (Jean et al. 2015, arXiv:1412.2007) with negatives shared by the batch. They are distinct, and
+        each logit is corrected by the chance of its word to be among them: drawn with replacement, most of them would
+        be the same few words, and those would come out too likely.
         """
-        if not 0 < negatives < self.n_words:
+        if not self.negatives:
             return F.cross_entropy(self.logits(features), targets)
-        sampled = torch.multinomial(self.noise, negatives, replacement=True)  # (K,)
-        bias = self.bias - (self.noise * negatives).log()  # (V,)
+        sampled = torch.multinomial(self.noise, self.negatives)  # (K,)
+        bias = self.bias - self.log_chance  # (V,)
         weight = self.output_weight
         true = (features * weight[targets]).sum(1) + bias[targets]  # (N,)
         noise = F.linear(features, weight[sampled], bias[sampled]).float()  # (N, K)
@@ -206,7 +230,7 @@ class LSTMFamily(Family[LSTMConfig, TextData]):
     def build(self, config: LSTMConfig, data: TextData, device: torch.device) -> State:
         model = WordLSTM(config, len(data.vocabulary)).to(device)
         flat = torch.from_numpy(data.counts.astype(np.float32)).clamp_min(1).pow(0.75)
-        model.noise = (flat / flat.sum()).to(device)
+        model.draw_from((flat / flat.sum()).to(device), config.negatives or 0)
         make = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
         rate = config.learning_rate or 1e-3
         optimizer = make(model.parameters(), lr=rate, weight_decay=config.weight_decay, fused=True)
@@ -256,7 +280,7 @@ class LSTMFamily(Family[LSTMConfig, TextData]):
             loss = F.cross_entropy(model(x, torch.full((len(x),), x.shape[1], device=x.device)), y)
         elif config.by_line:
             features, _ = model.features(x)
-            loss = model.loss(features[y >= 0], y[y >= 0], config.negatives or 0)
+            loss = model.loss(features[y >= 0], y[y >= 0])
         else:
             carried = None
             if state.batch > 0:
@@ -267,7 +291,7 @@ class LSTMFamily(Family[LSTMConfig, TextData]):
                 carried = (h * kept, c * kept)
             with autocast(state.device, model.lstm.hidden_size >= LEAST_BFLOAT16):
                 features, (h, c) = model.features(x, carried)
-                loss = model.loss(features.flatten(0, 1), y.flatten(), config.negatives or 0)
+                loss = model.loss(features.flatten(0, 1), y.flatten())
             state.extra = {"h": parallel.whole(h.detach().float(), 1), "c": parallel.whole(c.detach().float(), 1)}
         loss = loss * share
         optimizer.zero_grad(set_to_none=True)

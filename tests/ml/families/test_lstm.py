@@ -17,7 +17,7 @@ from ml.data.store import DatasetInfo
 from ml.families import catalog
 from ml.families.base import State, TrainingError
 from ml.families.lstm.config import LSTM, LSTMConfig, resolve
-from ml.families.lstm.model import LSTMFamily, TextData, WordLSTM
+from ml.families.lstm.model import LSTMFamily, TextData, WordLSTM, chance_drawn
 from ml.serve.text import NextWord, Query
 from tests.ml import tiny
 from tests.ml.tiny import Finished
@@ -402,22 +402,53 @@ def test_without_negatives_or_with_all_words_the_loss_is_cross_entropy(
     features, targets = torch.randn(10, 16), torch.randint(0, model.n_words, (10,))
     exact = F.cross_entropy(features @ model.embedding.weight.T + model.bias, targets)
     for negatives in (0, model.n_words, 10_000):
-        torch.testing.assert_close(model.loss(features, targets, negatives), exact)
-    assert not torch.allclose(model.loss(features, targets, 4), exact)
+        model.draw_from(model.noise, negatives)
+        torch.testing.assert_close(model.loss(features, targets), exact)
+    model.draw_from(model.noise, 4)
+    assert not torch.allclose(model.loss(features, targets), exact)
+
+
+def zipf(count: int) -> torch.Tensor:
+    """Shares of words, the first the most frequent."""
+    said = 1 / torch.arange(1, count + 1)
+    return said / said.sum()
+
+
+def test_the_chance_to_be_drawn_is_that_of_distinct_negatives() -> None:
+    noise = zipf(40)
+    chance = chance_drawn(noise, 8)
+    assert float(chance.sum()) == pytest.approx(8, rel=1e-4)
+    drawn = torch.bincount(torch.cat([torch.multinomial(noise, 8) for _ in range(4000)]), minlength=40) / 4000
+    torch.testing.assert_close(drawn, chance, rtol=0.15, atol=0)
+    assert float(chance_drawn(zipf(5000), 4999).max()) <= 1
+
+
+def test_sampled_softmax_has_its_minimum_where_the_probabilities_are_right() -> None:
+    torch.manual_seed(0)
+    model = WordLSTM(LSTMConfig(embedding=4, hidden=4, dropout=0, dropout_hidden=0), 400)
+    model.draw_from(zipf(400), 100)
+    targets = torch.repeat_interleave(torch.arange(400), (1500 * zipf(400)).round().long())
+    said = torch.bincount(targets, minlength=400) / len(targets)
+    with torch.no_grad():
+        model.bias.copy_(said.clamp_min(1e-6).log())
+    for _ in range(150):
+        model.loss(torch.zeros(len(targets), 4), targets).backward()
+    assert model.bias.grad is not None
+    pull = model.bias.grad / 150 / said  # as a share of a word's probability
+    assert float(pull[:6].abs().max()) < 0.04  # drawn again and again, the first were .13 too frequent
 
 
 @torch.no_grad()
 def test_a_word_is_never_its_own_negative(plain: tuple[LSTMFamily, LSTMConfig, TextData, State]) -> None:
+    torch.manual_seed(0)
     model = network(plain[3])
     model.embedding.weight.zero_()
-    model.noise.zero_()[3], model.noise[4] = 1.0, 0.1  # of the negatives, most are word 3 and none is another than 4
+    noise = torch.full_like(model.noise, 1e-5)
+    noise[3] = 1.0
+    model.draw_from(noise, 1)  # that is word 3, but for one draw in thousands
     features = torch.randn(6, 16)
-    assert float(model.loss(features, torch.full((6,), 3), 1)) in (0.0, pytest.approx(math.log(1 + 1 / 0.1)))
-    losses = [float(model.loss(features, torch.full((6,), 4), 8)) for _ in range(20)]
-    # 8 negatives less those that are word 4 itself, each 0.1 as likely as the target once corrected for its frequency
-    possible = [math.log(1 + 0.1 * count) for count in range(9)]
-    assert all(min(abs(loss - value) for value in possible) < 1e-5 for loss in losses)
-    assert max(losses) == pytest.approx(math.log(1.8), abs=1e-5)
+    assert float(model.loss(features, torch.full((6,), 3))) == 0.0
+    assert float(model.loss(features, torch.full((6,), 4))) > 0.0
 
 
 def test_negatives_are_drawn_by_how_often_a_word_is_said(sources: dict[str, Path], tmp_path: Path) -> None:
