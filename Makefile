@@ -55,6 +55,7 @@ browser:
 test: postgresql seaweedfs browser check
 
 starters: $(STAMP)
+	test -d build/english || $(BIN)/python scripts/english.py build/english
 	$(BIN)/python -m ml.starters app/starters
 
 # The alerts of deploy/, by Prometheus' own promtool.

@@ -9,8 +9,10 @@ import pytest
 from ml import artifact, starters
 from ml.data.builtin import BUILTIN
 from ml.families.catalog import FAMILIES
+from ml.families.lstm.warm_start import read_vocabulary
 from ml.run import RunSpec
 from ml.serve.text import NextWord, Query
+from tests.ml import tiny
 
 QUICK: dict[str, Any] = {"family": "lstm", "dataset": "lecture", "preset": "lecture", "budget": {"epochs": 3}}
 
@@ -22,6 +24,22 @@ def test_a_recipe_is_a_run_that_can_be_trained(name: str) -> None:
     assert BUILTIN[spec.dataset].modality == family.modality
     assert family.config(spec.preset, spec.config)
     assert family.budget(spec.preset, spec.budget).is_set
+
+
+def test_what_a_starter_starts_from_is_trained_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = {"embedding": 8, "hidden": 8, "min_count": 1, "by_line": True, "evaluations": 1}
+    first = {"family": "lstm", "budget": {"steps": 2}, "config": config}
+    monkeypatch.setattr(starters, "ENGLISH", first)
+    second = first | {"dataset": "lecture", "base_reference": "english", "config": {"evaluations": 1}}
+    monkeypatch.setattr(starters, "STARTERS", {"next-word": second})
+    english = tiny.write_text(tmp_path / "english", ["i like tea", "you hate tea", "we love dogs"] * 10)
+    monkeypatch.setattr(sys, "argv", ["starters", str(tmp_path / "into"), "--english", str(english)])
+    starters.main()
+    manifest = artifact.verify(tmp_path / "into" / "next-word")
+    assert manifest.dataset.name == "lecture"
+    assert manifest.base is not None
+    assert (manifest.base["reference"], manifest.base["steps"]) == ("english", 2)
+    assert {"tea", "coffee"} <= read_vocabulary(tmp_path / "into" / "next-word").ids.keys()
 
 
 def test_the_starters_are_what_the_service_calls_them() -> None:
