@@ -16,11 +16,11 @@ from ml import artifact, files
 
 ENGLISH: dict[str, Any] = {
     "family": "lstm",
-    "budget": {"epochs": 5},
+    "budget": {"epochs": 4},
     "config": {
         "embedding": 128,
         "hidden": 384,
-        "max_words": 20_000,
+        "max_words": 16_000,
         "min_count": 4,
         "dropout": 0.1,
         "dropout_hidden": 0.1,
@@ -39,9 +39,9 @@ STARTERS: dict[str, dict[str, Any]] = {
         "family": "lstm",
         "dataset": "kjv",
         "base_reference": "english",
-        "budget": {"epochs": 4},
+        "budget": {"epochs": 6},
         "config": {
-            "max_words": 22_000,
+            "max_words": 20_000,
             "min_count": 3,
             "dropout": 0.2,
             "dropout_hidden": 0.2,

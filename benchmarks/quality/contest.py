@@ -61,7 +61,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "with labels": {"labels": True},
     "from the starter": {},  # what the product chooses by itself: the vocabulary that everyone has, among others
 }
-STARTER = Path(__file__).resolve().parents[2] / "app" / "starters" / "next-word"  # learned from the King James Bible
+STARTER = (
+    Path(__file__).resolve().parents[2] / "app" / "starters" / "next-word"
+)  # learned from other English, then the King James Bible
 
 
 @dataclass

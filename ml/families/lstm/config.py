@@ -10,6 +10,9 @@ from ml.run import Budget
 
 SHORT_TEXT = 5_000  # words
 SHORT_LINE = 40  # words, on average
+LONG_TEXT = (
+    100_000  # words: few passes fit into minutes, and what knows the language already does not learn it by heart
+)
 
 
 class LSTMConfig(BaseModel):
@@ -110,6 +113,8 @@ def resolve(config: LSTMConfig, info: DatasetInfo) -> LSTMConfig:
             "min_count": 3,
             "learning_rate": 4e-3,
         }
+    if config.own_words and words >= LONG_TEXT:
+        chosen |= {"dropout": 0.2, "dropout_hidden": 0.1}
     # At least about 20 updates an epoch: a few lines in one large batch would take hundreds of epochs to learn.
     batch_size, length = 32, 32
     while batch_size * length * 20 > words and batch_size * length > 16:

@@ -318,6 +318,15 @@ def test_more_text_gets_a_larger_model_and_a_higher_minimum_count() -> None:
     assert large.negatives == 512
 
 
+def test_what_starts_from_a_starter_drops_less_of_a_longer_text() -> None:
+    def dropped(words: int, own_words: bool = True) -> float | None:
+        return resolve(LSTMConfig(own_words=own_words), info(words)).dropout
+
+    assert dropped(25_000) == dropped(25_000, own_words=False)
+    assert dropped(200_000) == 0.2
+    assert dropped(200_000, own_words=False) == 0.4
+
+
 def test_what_was_chosen_by_hand_stays(tmp_path: Path) -> None:
     config = resolve(LSTMConfig(hidden=7, negatives=0, dropout=0.0), info(800_000))
     assert (config.hidden, config.negatives, config.dropout) == (7, 0, 0.0)
