@@ -204,7 +204,7 @@ if sys.argv[1] == "give":
     give_back_freed_memory()
 turn, left = threading.Barrier(8), []
 def work():
-    for size in (3_000_000, 200_000, 900_000):
+    for size in (3_000_000, 1_200_000, 1_900_000):
         held = [np.ones(size // 8) for _ in range(20_000_000 // size)]
         turn.wait()
         left.append(np.ones(100))  # something small stays behind the large
