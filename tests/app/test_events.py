@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -90,18 +91,40 @@ async def test_the_same_as_pages(client: httpx.AsyncClient, attempts: Attempts) 
     assert odd.json() == whole
 
 
+def polls_of(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Awaitable[None]]:
+    """What waits until the stream has looked at its job again, and told what it saw."""
+    seen, events = 0, app.state.jobs.events
+
+    def looked(*arguments: object) -> object:
+        nonlocal seen
+        seen += 1
+        return events(*arguments)
+
+    async def another() -> None:
+        before = seen
+        async with asyncio.timeout(60):
+            while seen < before + 2:
+                await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(app.state.jobs, "events", looked)
+    return another
+
+
 async def test_a_running_job_is_followed_until_it_ends(
     client: httpx.AsyncClient, app: FastAPI, attempts: Attempts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(stream, "HEARTBEAT_SECONDS", 0.05)
+    looks = polls_of(app, monkeypatch)
     job_id = (await client.post("/train", json=LECTURE)).json()["id"]
     followed = asyncio.create_task(client.get(f"/jobs/{job_id}/events", headers=STREAM))
-    await asyncio.sleep(0.2)
+    await looks()
+    await asyncio.sleep(2 * stream.HEARTBEAT_SECONDS)
+    await looks()
     attempts.claim()
     progress = {"kind": "progress", "time": 1.0, "step": 7, "progress": 0.5, "eta_seconds": 3.0, "loss": 1.5}
     attempts.record(job_id, [(10, progress)])
-    await asyncio.sleep(0.2)
+    await looks()
     attempts.succeed(job_id, {"name": "lecture", "version": 1})
     response = await asyncio.wait_for(followed, 20)
     assert ": still here" in response.text
@@ -113,10 +136,14 @@ async def test_a_running_job_is_followed_until_it_ends(
     assert live[0]["metrics"] == {"loss": 1.5}
 
 
-async def test_a_stopping_service_ends_its_streams(client: httpx.AsyncClient, app: FastAPI) -> None:
+async def test_a_stopping_service_ends_its_streams(
+    client: httpx.AsyncClient, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "POLL_SECONDS", 0.01)
+    looks = polls_of(app, monkeypatch)
     job_id = (await client.post("/train", json=LECTURE)).json()["id"]
     followed = asyncio.create_task(client.get(f"/jobs/{job_id}/events", headers=STREAM))
-    await asyncio.sleep(0.2)
+    await looks()
     app.state.stopping.set()
     response = await asyncio.wait_for(followed, 20)
     assert [event["event"] for event in parse(response.text)] == ["status"]

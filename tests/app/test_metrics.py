@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import shutil
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -135,15 +136,20 @@ async def test_without_its_database_it_still_tells_the_rest(
 
 
 async def test_a_full_queue_is_counted_and_explained() -> None:
-    metrics = Metrics()
-    batcher: Batcher[str, float, float] = Batcher(
-        "text", lambda _, waits: [time.sleep(max(waits)) or 1.0 for _ in waits], 1, 1, metrics.meter("text")
-    )
-    asked = [asyncio.create_task(batcher.submit("k", 0.4, 5))]
-    await asyncio.sleep(0.1)  # it is being answered
-    asked += [asyncio.create_task(batcher.submit("k", 0.01, 5)) for _ in range(3)]
-    await asyncio.sleep(0.05)
+    metrics, under_way, go_on = Metrics(), threading.Event(), threading.Event()
+
+    def answer(key: str, questions: list[int]) -> list[int]:
+        under_way.set()
+        go_on.wait(60)
+        return questions
+
+    batcher: Batcher[str, int, int] = Batcher("text", answer, 1, 1, metrics.meter("text"))
+    asked = [asyncio.create_task(batcher.submit("k", 0, 60))]
+    assert await asyncio.to_thread(under_way.wait, 60)
+    asked += [asyncio.create_task(batcher.submit("k", number, 60)) for number in range(1, 4)]
+    await asyncio.sleep(0.01)
     assert metrics.waiting() == {"text": 1}
+    go_on.set()
     done = await asyncio.gather(*asked, return_exceptions=True)
     batcher.close()
     refused = sum(isinstance(answer, Exception) for answer in done)

@@ -21,6 +21,7 @@ from app.core.errors import Busy, ClientGone, NotReady
 from app.core.shedding import LEAST_A_TURN, MOST_BODY, MOST_PIPELINED, Calm, Shedding, Turns, protocol_of
 from app.core.shortcut import Shortcut
 from app.core.telemetry import RequestContext, request_id
+from app.inference import batcher as batcher_module
 from app.inference.batcher import Batcher
 
 HANG = 60.0
@@ -177,39 +178,68 @@ def test_a_refusal_costs_next_to_nothing() -> None:
 # -- the bound -------------------------------------------------------------------------------------------------------
 
 
-class Model:
-    """Takes `seconds` for each question, and remembers what it was asked."""
+class Clock:
+    """The time that the batcher reads: it goes on by what a model says that it took, on however busy a machine."""
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds, self.asked, self.gate = seconds, list[int](), threading.Event()
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(batcher_module, "time", made)
+    return made
+
+
+class Model:
+    """Takes `seconds` for each question, times the number where `weighed`; remembers what it was asked."""
+
+    def __init__(self, clock: Clock | None = None, seconds: float = 0.0, weighed: bool = False) -> None:
+        self.clock, self.seconds, self.weighed = clock or Clock(), seconds, weighed
+        self.asked, self.begun, self.gate = list[int](), 0, threading.Event()
         self.gate.set()
 
     def __call__(self, key: str, questions: list[int]) -> list[int]:
+        self.begun += len(questions)
         self.gate.wait(HANG)
-        time.sleep(self.seconds * len(questions))
+        self.clock.now += self.seconds * (sum(questions) if self.weighed else len(questions))
         self.asked += questions
         return questions
 
 
+async def until(check: Callable[[], object]) -> None:
+    async with asyncio.timeout(HANG):
+        while not check():
+            await asyncio.sleep(0.005)
+
+
 async def asked(batcher: Batcher[str, int, int], numbers: range, promised: bool = False) -> list[asyncio.Task[int]]:
+    """Each is put in, or was refused."""
     tasks = [asyncio.create_task(batcher.submit("k", number, HANG, promised)) for number in numbers]
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.01)
     return tasks
 
 
-async def test_no_more_wait_than_are_answered_in_time() -> None:
-    model = Model(0.01)
-    batcher: Batcher[str, int, int] = Batcher("t", model, 1000, 4, seconds=0.2)
+async def show_pace(batcher: Batcher[str, int, int], numbers: range) -> None:
+    await asyncio.gather(*await asked(batcher, numbers))
+    await until(lambda: batcher.expected_wait == 0)  # the thread sees to its figures when the answers are out
+
+
+async def test_no_more_wait_than_are_answered_in_time(clock: Clock) -> None:
+    model = Model(clock, 0.01)
+    batcher: Batcher[str, int, int] = Batcher("t", model, 1000, 4, seconds=0.205)
     assert batcher.expected_wait == 0
-    await asyncio.gather(*await asked(batcher, range(8)))  # shows the pace: 10 ms or more each
-    await asyncio.sleep(0.1)  # the thread sees to its figures when the answers are out
-    pace = 0.01
+    await show_pace(batcher, range(8))
     model.gate.clear()
     tasks = await asked(batcher, range(100))
     assert batcher.full
     done = [task for task in tasks if task.done()]
     assert all(isinstance(task.exception(), Busy) for task in done)
-    assert 4 <= len(tasks) - len(done) <= 0.2 / pace + 1 + 4
+    assert len(tasks) - len(done) == 21  # 20 wait 0.2 s, and one more
     promised = await asked(batcher, range(1), promised=True)
     model.gate.set()
     assert await promised[0] == 0
@@ -220,13 +250,13 @@ async def test_no_more_wait_than_are_answered_in_time() -> None:
         await batcher.submit("k", 1, HANG)
 
 
-async def test_a_batch_may_gather_however_slow_the_model_is() -> None:
-    model = Model(0.1)
+async def test_a_batch_may_gather_however_slow_the_model_is(clock: Clock) -> None:
+    model = Model(clock, 0.1)
     batcher: Batcher[str, int, int] = Batcher("t", model, 1000, 4, seconds=0.001)
-    await asyncio.gather(*await asked(batcher, range(4)))
-    await asyncio.sleep(0.1)
+    await show_pace(batcher, range(4))
     model.gate.clear()
-    tasks = await asked(batcher, range(1))  # is being answered
+    tasks = await asked(batcher, range(1))
+    await until(lambda: model.begun == 5)
     tasks += await asked(batcher, range(10))
     assert sum(not task.done() for task in tasks) == 1 + 4
     model.gate.set()
@@ -234,12 +264,10 @@ async def test_a_batch_may_gather_however_slow_the_model_is() -> None:
     batcher.close()
 
 
-async def test_a_question_counts_by_its_work() -> None:
-    model = Model(0.0)
-    batcher: Batcher[str, int, int] = Batcher("t", lambda k, qs: [time.sleep(0.01 * q) or model(k, [q])[0] for q in qs],
-                                              1000, 1, seconds=0.3, weigh=float)  # fmt: skip
-    await asyncio.gather(*await asked(batcher, range(5, 8)))
-    await asyncio.sleep(0.1)
+async def test_a_question_counts_by_its_work(clock: Clock) -> None:
+    model = Model(clock, 0.01, weighed=True)
+    batcher: Batcher[str, int, int] = Batcher("t", model, 1000, 1, seconds=0.3, weigh=float)
+    await show_pace(batcher, range(5, 8))
     model.gate.clear()
     tasks = await asked(batcher, range(20, 24))  # each 0.2 s of work
     assert sum(not task.done() for task in tasks) == 2
@@ -249,6 +277,13 @@ async def test_a_question_counts_by_its_work() -> None:
 
 
 # -- clients that leave ----------------------------------------------------------------------------------------------
+
+
+def wait(check: Callable[[], object]) -> None:
+    deadline = time.monotonic() + HANG
+    while not check():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def through_the_shortcut(submit: Callable[[int], Awaitable[int]]) -> ASGIApp:
@@ -273,7 +308,7 @@ def through_an_application(submit: Callable[[int], Awaitable[int]]) -> ASGIApp:
 
 @pytest.mark.parametrize("way", [through_the_shortcut, through_an_application])
 def test_nobody_computes_for_a_client_that_left(way: Callable[[Callable[[int], Awaitable[int]]], ASGIApp]) -> None:
-    model, told = Model(0), []
+    model, told = Model(), []
     batcher: Batcher[str, int, int] = Batcher("t", model, 1000, 4)
     app = RequestContext(
         way(lambda number: batcher.submit("k", number, HANG)), 10_000, seen=[lambda *said: told.append(said[1])]
@@ -284,15 +319,13 @@ def test_nobody_computes_for_a_client_that_left(way: Callable[[Callable[[int], A
     with served(app, shedding_of(Full(False))) as port:
         clients = [socket.create_connection(("127.0.0.1", port), HANG) for _ in range(4)]
         clients[0].sendall(request % 0)
-        time.sleep(0.1)  # it is being answered
+        wait(lambda: model.begun == 1)
         for number in (1, 2, 3):
             clients[number].sendall(request % number)
-        time.sleep(0.1)
+        wait(lambda: batcher._waiting() == 3)
         clients[1].close()
         clients[2].close()
-        deadline = time.monotonic() + HANG
-        while len(told) < 2 and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait(lambda: len(told) == 2)
         model.gate.set()
         for number in (0, 3):
             assert clients[number].recv(65536).startswith(b"HTTP/1.1 200")
