@@ -210,19 +210,19 @@ def test_many_addresses_take_bounded_memory_and_little_time(monkeypatch: pytest.
 
 
 def test_a_burst_is_given_back_by_and_by() -> None:
-    budget = Budget(per_sec(50, burst=2), "")
+    budget = Budget(per_sec(1, burst=2), "")  # slow enough for a machine that stops in between
     for _ in range(2):
         budget.spend("x")
     with pytest.raises(Busy) as caught:
         budget.spend("x")
     assert caught.value.retry_after == 1
-    time.sleep(0.1)
+    time.sleep(1.1)
     budget.spend("x")
 
 
 def test_what_was_spent_elsewhere_is_owed_and_comes_back() -> None:
-    budget = Budget(per_sec(10, burst=20), "", shared=True)
-    budget.charge({"x": 300}, age=29.0)  # of 300 spent half a minute ago 10 are still owed
+    budget = Budget(per_sec(1, burst=20), "", shared=True)
+    budget.charge({"x": 39}, age=29.0)  # of 39 spent half a minute ago 10 are still owed
     for _ in range(10):
         budget.spend("x")
     with pytest.raises(Busy):
@@ -233,7 +233,7 @@ def test_what_was_spent_elsewhere_is_owed_and_comes_back() -> None:
     budget.charge({"y": 40})
     with pytest.raises(Busy) as caught:
         budget.spend("y")
-    assert caught.value.retry_after in (2, 3)  # deeper than the burst
+    assert caught.value.retry_after in (20, 21)  # deeper than the burst
     budget.spend("z")
 
 
