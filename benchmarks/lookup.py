@@ -24,7 +24,7 @@ from benchmarks.service import ROOT, machine
 from benchmarks.topk import best
 from ml.data.text import Vocabulary
 from ml.families.lstm.config import LSTMConfig
-from ml.families.lstm.model import WordLSTM, export_step
+from ml.families.lstm.network import WordLSTM, export_step
 from ml.serve.gates import open_engine
 from ml.serve.network import Fused, Network
 from ml.serve.state_cache import StateCache

@@ -33,7 +33,7 @@ from safetensors.torch import save_file
 
 from benchmarks.service import ROOT, machine
 from ml.families.lstm.config import LSTMConfig
-from ml.families.lstm.model import WordLSTM, export_step
+from ml.families.lstm.network import WordLSTM, export_step
 from ml.serve import decode
 from ml.serve.gates import open_engine
 from ml.serve.network import Network

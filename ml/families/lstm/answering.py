@@ -15,7 +15,8 @@ from ml.ngram import NGram, Row
 from ml.scoring import Scorer
 
 if TYPE_CHECKING:
-    from ml.families.lstm.model import TextData, WordLSTM
+    from ml.families.lstm.model import TextData
+    from ml.families.lstm.network import WordLSTM
 
 MOST_FITTED, MOST_SCORED = 10_000, 20_000  # tokens
 MOST_COUNTED = 30_000_000  # ids: what an n-gram of a longer text would need no longer fits into a small machine

@@ -12,7 +12,8 @@ from ml.data.text import Vocabulary
 from ml.families.base import Preview
 
 if TYPE_CHECKING:
-    from ml.families.lstm.model import TextData, WordLSTM
+    from ml.families.lstm.model import TextData
+    from ml.families.lstm.network import WordLSTM
 
 MOST_ANSWERS = 24  # windows whose answers are told
 BEGINNINGS = 4

@@ -37,12 +37,15 @@ def read_vocabulary(base: Path) -> Vocabulary:
 
 
 def extend_vocabulary(known: Vocabulary, new: Vocabulary, most: int) -> Vocabulary:
-    """The words of `known` under their ids, then those of `new` that are not among them, up to `most` in all."""
+    """The words of `known` under their ids, then those of `new` that are not among them, up to `most` in all.
+
+    A word of both is shown as `new` writes it.
+    """
     most += (known.unk is not None) + (known.eos is not None)
     added = [i for i, word in enumerate(new.words) if word not in known.ids][: max(0, most - len(known))]
     words = (*known.words, *(new.words[i] for i in added))
-    shown = (*known.shown, *(new.shown[i] for i in added))
-    return Vocabulary(words, shown, known.unk, known.eos, known.capitals)
+    shown = dict(zip(known.words, known.shown, strict=True)) | dict(zip(new.words, new.shown, strict=True))
+    return Vocabulary(words, tuple(shown[word] for word in words), known.unk, known.eos, known.capitals)
 
 
 def fingerprint(vocabulary: Vocabulary) -> str:

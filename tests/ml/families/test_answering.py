@@ -9,7 +9,8 @@ import torch
 from ml.data.text import Vocabulary
 from ml.families.lstm import answering
 from ml.families.lstm.config import LSTMConfig
-from ml.families.lstm.model import TextData, WordLSTM
+from ml.families.lstm.model import TextData
+from ml.families.lstm.network import WordLSTM
 from ml.mixture import WINDOW
 
 WORDS = ("<unk>", "<eos>", *"abcdefgh")

@@ -23,7 +23,7 @@ from ml.families.density.model import Generator as NumberGenerator
 from ml.families.gan.config import GANConfig
 from ml.families.gan.model import Discriminator, Generator
 from ml.families.lstm.config import LSTMConfig
-from ml.families.lstm.model import WordLSTM
+from ml.families.lstm.network import WordLSTM
 from ml.latents import latent
 from ml.serve.density import Density
 from ml.serve.images import Sampler

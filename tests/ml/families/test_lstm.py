@@ -17,7 +17,8 @@ from ml.data.store import DatasetInfo
 from ml.families import catalog
 from ml.families.base import State, TrainingError
 from ml.families.lstm.config import LSTM, LSTMConfig, resolve
-from ml.families.lstm.model import LSTMFamily, TextData, WordLSTM, chance_drawn
+from ml.families.lstm.model import LSTMFamily, TextData
+from ml.families.lstm.network import WordLSTM, chance_drawn
 from ml.serve.text import NextWord, Query
 from tests.ml import tiny
 from tests.ml.tiny import Finished

@@ -41,6 +41,12 @@ def test_known_words_keep_their_ids_and_new_ones_follow_by_their_counts() -> Non
     assert (both.unk, both.eos) == (0, 1)
 
 
+def test_a_word_is_shown_as_the_text_at_hand_writes_it() -> None:
+    known = vocabulary("the Shepherd and the King", "the Lord")
+    both = extend_vocabulary(known, vocabulary("a shepherd and a Rose"), 30)
+    assert [both.shown[both.ids[word]] for word in ("shepherd", "king", "rose")] == ["shepherd", "King", "Rose"]
+
+
 @pytest.mark.parametrize(("most", "added"), [(100, 4), (6, 2), (4, 0), (2, 0)])
 def test_most_words_are_counted_with_the_known_ones(most: int, added: int) -> None:
     known = vocabulary("one two three four")
