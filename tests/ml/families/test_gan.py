@@ -287,7 +287,7 @@ def test_with_the_time_for_it_large_pictures_stay_large(
 
 
 @pytest.mark.parametrize(
-    ("pictures", "strength"), [(50, 0.3), (200, 0.3), (625, 0.3), (1250, 0.2), (2500, 0), (5000, 0)]
+    ("pictures", "strength"), [(50, 0.6), (200, 0.6), (625, 0.6), (1250, 0.4), (2500, 0), (5000, 0)]
 )
 def test_few_pictures_are_augmented_the_more_the_fewer_they_are(pictures: int, strength: float) -> None:
     about = tiny.info("image").model_copy(update={"counts": {"pictures": pictures, "height": 28, "width": 28}})
