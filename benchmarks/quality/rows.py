@@ -154,7 +154,10 @@ TEXT_ROWS = [
     *(_example_row(MIDDLE, minutes, "200,000 words of Shakespeare") for minutes in (2, 5, 15)),
     _cache_row(SMALL, "25,000 words of Shakespeare, from the shipped starter", STARTED),
     *_text_rows(MIDDLE, 2, "200,000 words of Shakespeare, from the shipped starter", STARTED),
-    _example_row(MIDDLE, 2, "200,000 words of Shakespeare, from the shipped starter", STARTED),
+    *(
+        _example_row(MIDDLE, minutes, "200,000 words of Shakespeare, from the shipped starter", STARTED)
+        for minutes in (2, 5, 15)
+    ),
     *_text_rows("kjv-200000", 2, "200,000 words of the King James Bible"),
     Row(
         "mixture-kjv",
