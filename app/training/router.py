@@ -81,7 +81,7 @@ class TrainRequest(BaseModel):
         None,
         description="Version whose weights to start from, e.g. next-word@1; its size and layers are taken over. "
         "'none': from nothing. Left out: with the preset auto, an English text starts from the shipped next-word where "
-        "it fits (5,000 to 400,000 words, at least 60 % of which it knows), and a message says so",
+        "it fits (5,000 to 400,000 words, at least 80 % of which it knows), and a message says so",
     )
     priority: int = Field(0, ge=-100, le=100, description="Waiting jobs with a higher one go first")
     resources: Resources | None = Field(

@@ -43,7 +43,7 @@ async def test_a_phrase_is_known_at_once_and_forgotten_without_a_trace(client: C
     learned = await learn(client, PHRASE)
     (first, *_) = await ask(client, "our product ")
     assert (first["word"], first["kind"]) == ("Zorblax", "next")
-    assert first["probability"] > 0.5
+    assert first["probability"] > 0.3
     (first, *_) = await ask(client, "Zor")
     assert (first["word"], first["kind"], first["replace_from"]) == ("Zorblax", "completion", 0)
     assert (await ask(client, "Our product Zorblax "))[0]["word"] == "heals"

@@ -10,9 +10,7 @@ from ml.run import Budget
 
 SHORT_TEXT = 5_000  # words
 SHORT_LINE = 40  # words, on average
-LONG_TEXT = (
-    100_000  # words: few passes fit into minutes, and what knows the language already does not learn it by heart
-)
+LONG_TEXT = 100_000  # words: few passes fit into minutes, and what knows the language does not learn it by heart
 
 
 class LSTMConfig(BaseModel):

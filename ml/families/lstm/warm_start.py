@@ -12,7 +12,7 @@ from ml.families.base import TrainingError
 from ml.families.lstm.config import SHORT_TEXT, LSTMConfig
 
 MOST_WORDS = 400_000  # of a text: measured up to half of that; a large one has enough to learn from
-LEAST_KNOWN = 0.6  # of a text's words: English prose has more, other languages, code and logs less
+LEAST_KNOWN = 0.8  # of a text's words: English prose has more, other languages, code and logs less
 
 # Along which axis of a weight the words stand. With one-hot input its columns of the first layer are words too.
 WORD_AXES = {"embedding.weight": 0, "bias": 0}
