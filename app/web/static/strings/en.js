@@ -47,7 +47,7 @@ export default {
 
   // -- try: words
   "words.title": "Write a few words, and it goes on",
-  "words.lead": "A small model on this machine suggests the next word while you type. The one that comes with Inkling has read the King James Bible; teach it your own.",
+  "words.lead": "A small model on this machine suggests the next word while you type. The one that comes with Inkling has read English novels, speeches and the King James Bible; teach it your own.",
   "words.label": "Your text",
   "words.placeholder": "Begin to write",
   "words.model": "Answered by",
@@ -297,7 +297,7 @@ export default {
   "teach.at-most": "at most {time}",
   "teach.more": "More settings",
   "teach.base": "Start from",
-  "teach.base.auto": "By itself: an English text from the King James model, if that fits",
+  "teach.base.auto": "By itself: an English text from the model that comes with Inkling, if that fits",
   "teach.base.none": "Nothing: learn from the beginning",
   "teach.base.from": "What {name} knows",
   "teach.base.hint": "A model that has learned already needs less time for something similar.",

@@ -47,7 +47,7 @@ export default {
 
   // -- try: words
   "words.title": "몇 단어만 쓰면 이어집니다",
-  "words.lead": "이 컴퓨터에서 도는 작은 모델이 입력하는 동안 다음 단어를 추천합니다. 처음 들어 있는 모델은 영어 성경(킹 제임스 역)을 읽었습니다. 여러분의 글도 가르쳐 보세요.",
+  "words.lead": "이 컴퓨터에서 도는 작은 모델이 입력하는 동안 다음 단어를 추천합니다. 처음 들어 있는 모델은 영어 소설과 연설문, 그리고 영어 성경(킹 제임스 역)을 읽었습니다. 여러분의 글도 가르쳐 보세요.",
   "words.label": "글",
   "words.placeholder": "여기에 써 보세요",
   "words.model": "응답하는 모델",
@@ -297,7 +297,7 @@ export default {
   "teach.at-most": "최대 {time}",
   "teach.more": "설정 더 보기",
   "teach.base": "어디서 시작할까요",
-  "teach.base.auto": "자동: 영어 글이면 알맞을 때 킹 제임스 모델에서 시작",
+  "teach.base.auto": "자동: 영어 글이면 알맞을 때 처음 들어 있는 모델에서 시작",
   "teach.base.none": "처음부터 배우기",
   "teach.base.from": "{name}이(가) 아는 것에서 시작",
   "teach.base.hint": "이미 배운 모델은 비슷한 것을 더 빨리 배웁니다.",
