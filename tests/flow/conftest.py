@@ -37,10 +37,8 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def service(tmp_path: Path, database_url: str, request: pytest.FixtureRequest) -> Iterator[Service]:
-    """Traced by coverage.py in modules that say so: starts and trainings take twice as long then."""
-    traced = getattr(request.module, "TRACED", False)
-    made = Service(tmp_path / "data", traced=traced, database_url=database_url)
+def service(tmp_path: Path, database_url: str) -> Iterator[Service]:
+    made = Service(tmp_path / "data", database_url=database_url)
     made.start()
     yield made
     made.close()

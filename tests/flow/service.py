@@ -56,7 +56,7 @@ class Output:
 class Service:
     """`python -m app serve` on a data folder, in a process group of its own, like a terminal's."""
 
-    def __init__(self, data_dir: Path, *, traced: bool = False, **settings: str) -> None:
+    def __init__(self, data_dir: Path, **settings: str) -> None:
         self.data_dir, self.port = data_dir, free_port()
         self.environment = {
             **os.environ,
@@ -65,8 +65,6 @@ class Service:
             "INKLING_CHECKPOINT_SECONDS": "1",
             **{f"INKLING_{name.upper()}": value for name, value in settings.items()},
         }
-        if not traced:  # by coverage.py, which makes it and its trainings slower
-            self.environment.pop("COVERAGE_PROCESS_CONFIG", None)
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
         self.process: subprocess.Popen[bytes] | None = None
         self.output: Output | None = None  # since the last start

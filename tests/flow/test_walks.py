@@ -9,7 +9,6 @@ from PIL import Image
 from tests.flow.postgres import both_databases
 from tests.flow.service import Service
 
-TRACED = True
 CONTEXTS = ("i like", "i love", "i hate", "you like", "you love", "you hate")
 ANSWERS = ["dog", "coffee", "milk", "cat", "milk", "coffee"]
 # 40 updates of 8 pictures each look at 320 of the digits.
