@@ -100,11 +100,14 @@ class FamilySpec(Generic[C]):
         """The config to train with, nothing left open; with a base and no rate named, that of fine-tuning."""
         if base_config is None:
             config = self.config(preset, overrides)
-            if self.within is not None:
-                config = self.within(config, info, self.budget(preset, budget))
-            return self.resolve(config, info)
-        config = self.resolve(self.continue_config(base_config, preset, overrides), info)
-        if overrides.get("learning_rate") is not None:
+        else:
+            config = self.continue_config(base_config, preset, overrides)
+        if self.within is not None:
+            chosen = self.within(config, info, self.budget(preset, budget))
+            kept = {} if base_config is None else {name: getattr(config, name) for name in self.architecture}
+            config = chosen.model_copy(update=kept)
+        config = self.resolve(config, info)
+        if base_config is None or overrides.get("learning_rate") is not None:
             return config
         rate: float = config.model_dump()["learning_rate"]
         return config.model_copy(update={"learning_rate": self.fine_tuning_rate * rate})

@@ -9,8 +9,12 @@ from ml.families.spec import FamilySpec, Preset, Score, Starter
 from ml.run import Budget
 
 SHORT_TEXT = 5_000  # words
+LARGEST_BATCH = 32 * 32  # words of an update, streams times length
 SHORT_LINE = 40  # words, on average
-LONG_TEXT = 100_000  # words: few passes fit into minutes, and what knows the language does not learn it by heart
+WORDS_A_MINUTE = 600_000  # of training on one core of a server, about, in the starter's shape
+# Passes of a text below which what starts from the starter, and knows the language, drops so much of word vectors and
+# of the hidden state; with more it learns the text by heart as what starts from nothing does.
+DROPOUT_BY_PASSES = {10: (0.2, 0.1), 30: (0.3, 0.2)}
 
 
 class LSTMConfig(BaseModel):
@@ -70,6 +74,22 @@ def _is_by_line(config: LSTMConfig, words: int, lines: int) -> bool:
     return not wants_streams and words < SHORT_TEXT and lines >= 20 and words <= SHORT_LINE * lines
 
 
+def within(config: LSTMConfig, info: DatasetInfo, budget: Budget) -> LSTMConfig:
+    """How much is dropped where the starter gives what it knows: the less, the fewer passes there are time for."""
+    words = info.counts.get("words", 0)
+    limits = [
+        budget.epochs,
+        None if budget.minutes is None else budget.minutes * WORDS_A_MINUTE / max(1, words),
+        None if budget.steps is None else budget.steps * LARGEST_BATCH / max(1, words),
+    ]
+    passes = min(limit for limit in limits if limit is not None)
+    dropped = next((shares for most, shares in DROPOUT_BY_PASSES.items() if passes < most), None)
+    if not config.own_words or dropped is None:
+        return config
+    chosen = dict(zip(("dropout", "dropout_hidden"), dropped, strict=True))
+    return config.model_copy(update={name: share for name, share in chosen.items() if getattr(config, name) is None})
+
+
 def resolve(config: LSTMConfig, info: DatasetInfo) -> LSTMConfig:
     """Fill in what was left open from the number of words in the text."""
     words, lines = info.counts.get("words", 0), info.counts.get("lines", 0)
@@ -111,8 +131,6 @@ def resolve(config: LSTMConfig, info: DatasetInfo) -> LSTMConfig:
             "min_count": 3,
             "learning_rate": 4e-3,
         }
-    if config.own_words and words >= LONG_TEXT:
-        chosen |= {"dropout": 0.2, "dropout_hidden": 0.1}
     # At least about 20 updates an epoch: a few lines in one large batch would take hundreds of epochs to learn.
     batch_size, length = 32, 32
     while batch_size * length * 20 > words and batch_size * length > 16:
@@ -168,6 +186,7 @@ LSTM = FamilySpec(
     score=Score("perplexity", higher_is_better=False),
     architecture=("one_hot", "windows", "context", "embedding", "hidden", "layers"),
     resolve=resolve,
+    within=within,
     implementation="ml.families.lstm.model:LSTMFamily",
     fine_tuning_rate=0.3,
     starter=Starter("next-word", {"own_words": True}),

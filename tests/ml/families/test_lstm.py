@@ -19,6 +19,7 @@ from ml.families.base import State, TrainingError
 from ml.families.lstm.config import LSTM, LSTMConfig, resolve
 from ml.families.lstm.model import LSTMFamily, TextData
 from ml.families.lstm.network import WordLSTM, chance_drawn
+from ml.run import Budget
 from ml.serve.text import NextWord, Query
 from tests.ml import tiny
 from tests.ml.tiny import Finished
@@ -319,13 +320,31 @@ def test_more_text_gets_a_larger_model_and_a_higher_minimum_count() -> None:
     assert large.negatives == 512
 
 
-def test_what_starts_from_a_starter_drops_less_of_a_longer_text() -> None:
-    def dropped(words: int, own_words: bool = True) -> float | None:
-        return resolve(LSTMConfig(own_words=own_words), info(words)).dropout
+@pytest.mark.parametrize(
+    ("words", "budget", "dropped"),
+    [
+        (200_000, Budget(minutes=2), (0.2, 0.1)),
+        (200_000, Budget(minutes=5), (0.3, 0.2)),
+        (200_000, Budget(minutes=15), (0.4, 0.3)),
+        (25_000, Budget(minutes=2), (0.4, 0.3)),
+        (25_000, Budget(minutes=2, epochs=5), (0.2, 0.1)),
+        (25_000, Budget(steps=500), (0.3, 0.2)),
+        (200_000, Budget(), (0.3, 0.2)),  # the preset's fifteen passes
+    ],
+    ids=str,
+)
+def test_what_starts_from_a_starter_drops_less_the_fewer_passes(
+    words: int, budget: Budget, dropped: tuple[float, float]
+) -> None:
+    base = {"embedding": 128, "hidden": 384}
 
-    assert dropped(25_000) == dropped(25_000, own_words=False)
-    assert dropped(200_000) == 0.2
-    assert dropped(200_000, own_words=False) == 0.4
+    def chosen(**config: Any) -> tuple[float | None, float | None]:
+        settled = LSTM.settle("auto", config, info(words), base, budget)
+        return settled.dropout, settled.dropout_hidden
+
+    assert chosen(own_words=True) == dropped
+    assert chosen(own_words=True, dropout=0.15) == (0.15, dropped[1])
+    assert chosen() == (0.4, 0.3)
 
 
 def test_what_was_chosen_by_hand_stays(tmp_path: Path) -> None:

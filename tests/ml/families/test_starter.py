@@ -67,7 +67,8 @@ def test_an_english_text_starts_from_the_starter_and_its_card_says_so(source: Pa
     assert told["base"] == "next-word@1"
     usual = LSTM.settle("auto", CONFIG, store.read_info(source)).model_dump()
     rate = 0.3 * usual["learning_rate"]
-    wanted = usual | {"embedding": 128, "hidden": 384, "own_words": True, "learning_rate": pytest.approx(rate)}
+    shape, few_passes = {"embedding": 128, "hidden": 384}, {"dropout": 0.2, "dropout_hidden": 0.1}
+    wanted = usual | shape | few_passes | {"own_words": True, "learning_rate": pytest.approx(rate)}
     assert told["config"] == wanted
 
     words, known = trainer.data.vocabulary, read_vocabulary(STARTER)
