@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from ml.data.text import Ids
+from ml.mapped import Mapped
 
 ORDER = 5
 USUAL, ENOUGH = np.array([0.6, 0.9, 1.2]), 1_000  # discounts of a small text; n-grams that outweigh them
@@ -152,8 +153,8 @@ class NGram:
     @classmethod
     def load(cls, path: Path) -> "NGram":
         """Raises OSError, ValueError, KeyError or safetensors' own error when the file does not hold sound tables."""
-        tensors = load_file(path)
-        names, count = ("starts", "words", "shares", "rest"), (len(tensors) - 1) // 4
+        tensors = Mapped(path)
+        names, count = ("starts", "words", "shares", "rest"), (len(tensors.names) - 1) // 4
         tables = [Table(*(tensors[f"{k}.{name}"] for name in names)) for k in range(count)]
         unigram = tensors["unigram"]
         if unigram.dtype != np.float32 or unigram.ndim != 1:
@@ -162,6 +163,7 @@ class NGram:
         for table in tables:
             _check(table, histories, len(unigram))
             histories = len(table.words)
+        tensors.forget()
         return cls(unigram, tables)
 
 

@@ -119,10 +119,11 @@ class Vocabulary:
     def load(cls, path: Path) -> "Vocabulary":
         """Read what `save` wrote. Raises OSError, KeyError, TypeError, ValueError where that is not what it holds."""
         value = json.loads(path.read_bytes())
-        words, shown = tuple(value["words"]), tuple(value["shown"])
+        words, shown = tuple(value["words"]), value["shown"]
         if len(words) != len(shown) or not all(isinstance(word, str) for word in (*words, *shown)):
             raise ValueError("it has no form to show for each word")
-        return cls(words, shown, value["unk"], value["eos"], value.get("capitals"))
+        shown = (word if word == form else form for word, form in zip(words, shown, strict=True))  # in memory once
+        return cls(words, tuple(shown), value["unk"], value["eos"], value.get("capitals"))
 
 
 def _pieces(block: str) -> list[str]:

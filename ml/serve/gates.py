@@ -5,7 +5,6 @@ same for a word wherever it stands: so it is made once for each word, when the w
 are one graph around that table, the output layer another; both are made of the version's weights while it is loaded.
 """
 
-import json
 import mmap
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
 from ml.artifact import ArtifactError
+from ml.mapped import Mapped
 from ml.serve import graphs
 from ml.serve.network import Engine, Fused, Hidden, Ids, State
 from ml.serve.session import open_session
@@ -54,7 +54,7 @@ class Gates:
     def __init__(self, weights: Path, words: int) -> None:
         with safe_open(weights, framework="numpy") as file:
             self._load(file, words, weights.name)
-        self._embeddings: _Rows | None = _Rows(weights, "embedding.weight")
+        self._embeddings: Mapped | None = Mapped(weights)
 
     def _load(self, file: Any, words: int, name: str) -> None:
         shapes = {each: tuple(file.get_slice(each).get_shape()) for each in list(file.keys())}
@@ -95,33 +95,15 @@ class Gates:
         known, embeddings = self._has[ids], self._embeddings
         if embeddings is None or known.all():
             return
-        new = np.unique(ids[~known])
-        rows = embeddings.take(new) @ self._into + self._added
+        new = np.array(sorted(set(ids[~known].tolist())))  # np.unique imports two megabytes more of numpy
+        rows = embeddings["embedding.weight"][new] @ self._into + self._added
+        embeddings.forget()
         scales = np.maximum(np.abs(rows).max(1, keepdims=True), np.float32(1e-30)) / LARGEST
         self._scales[new] = scales
         self._table[new] = np.rint(rows / scales)
         self._has[new] = True
         if self._has.all():
             self._embeddings = None  # which closes the file
-
-
-class _Rows:
-    """A matrix of a safetensors file: rows are read, no memory is kept, and the file may be deleted meanwhile."""
-
-    def __init__(self, path: Path, name: str) -> None:
-        with path.open("rb") as file:
-            self._memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        # The format: eight bytes say how long the JSON is that says where everything is, counted from its end.
-        end = 8 + int.from_bytes(self._memory[:8], "little")
-        said = json.loads(self._memory[8:end])[name]
-        begin, behind = said["data_offsets"]
-        self._rows = np.frombuffer(self._memory, "<f4", (behind - begin) // 4, end + begin).reshape(said["shape"])
-
-    def take(self, rows: npt.NDArray[np.int64]) -> Numbers:
-        taken: Numbers = self._rows[rows]
-        if hasattr(mmap, "MADV_DONTNEED"):
-            self._memory.madvise(mmap.MADV_DONTNEED)  # pages of a file that were looked at count as memory
-        return taken
 
 
 def _written_to_grow(rows: int, width: int) -> npt.NDArray[np.int16]:

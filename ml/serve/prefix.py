@@ -42,5 +42,7 @@ class PrefixIndex:
 
 
 def _typed(word: str) -> str:
-    word = text.key(word)
-    return word if word.isascii() else hangul.keys(word)
+    key = text.key(word)
+    if not key.isascii():
+        return hangul.keys(key)
+    return word if word == key else key  # in memory once
