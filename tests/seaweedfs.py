@@ -32,6 +32,10 @@ class ObjectServer:
         identity = {"name": "tests", "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": ["Admin"]}
         (self.folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
         self.log = (self.folder / "log").open("w+")
+        self.process: subprocess.Popen[bytes] | None = None
+        self._choose_ports()
+
+    def _choose_ports(self) -> None:
         self.ports = {name: free_port() for name in PORTS}
         self.endpoint = f"http://127.0.0.1:{self.ports['s3.port']}"
         self.environment = {
@@ -40,7 +44,18 @@ class ObjectServer:
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_REGION": "us-east-1",
         }
-        self.process: subprocess.Popen[bytes] | None = None
+
+    def start_anywhere(self) -> None:
+        """As `start`, on other ports where another test took one of them meanwhile."""
+        for _ in range(2):
+            try:
+                self.start()
+            except AssertionError:
+                self.stop()
+                self._choose_ports()
+            else:
+                return
+        self.start()
 
     def start(self) -> None:
         options = {

@@ -75,7 +75,7 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 def server() -> Iterator[ObjectServer]:
     made = ObjectServer()
     try:
-        made.start()
+        made.start_anywhere()
         yield made
     finally:
         made.close()

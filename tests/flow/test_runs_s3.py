@@ -45,7 +45,7 @@ class Machine:
 def server() -> Iterator[ObjectServer]:
     made = ObjectServer()
     try:
-        made.start()
+        made.start_anywhere()
         yield made
     finally:
         made.close()
