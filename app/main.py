@@ -213,7 +213,6 @@ def create_app(settings: Settings) -> FastAPI:
         version=__version__,
         summary="Trains a next-word LSTM and a picture GAN on your own data, and serves them.",
         lifespan=lifespan,
-        responses=errors.PROBLEM_RESPONSES,
         docs_url=None,  # `app.web` serves it without a CDN
         redoc_url=None,
         redirect_slashes=False,  # a redirect names the Host and scheme that the request claimed; /models/ is a 404
@@ -257,7 +256,8 @@ def create_app(settings: Settings) -> FastAPI:
         keys_router,
         health_router,
     ):
-        app.include_router(router)
+        # As they are: `include_router` would make every route a second time, a tenth of a start, to add nothing.
+        app.router.routes.extend(router.routes)
     web.install(app)
     for route in iter_route_contexts(app.routes):  # after the last one is there
         rules.add(str(route.path), route.methods, scope_of(route.methods, str(route.path)))

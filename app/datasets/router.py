@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from pydantic_core import to_jsonable_python
 
 from app.core.document import links
-from app.core.errors import Busy, problems
+from app.core.errors import PROBLEM_RESPONSES, Busy, problems
 from app.core.idempotency import AnswersDep, Key, Stored
 from app.core.paging import Limit
 from app.core.uploads import Upload, form, receive
@@ -20,7 +20,7 @@ from app.datasets.schemas import DatasetPage, DatasetResponse, NewDataset, TextP
 from app.datasets.service import Datasets, Entry
 from ml.data.store import Modality
 
-router = APIRouter(tags=["data sets"])
+router = APIRouter(tags=["data sets"], responses=PROBLEM_RESPONSES)
 
 AT_ONCE = 2  # uploads that are read at the same time, so that answers stay fast
 MOST = 16  # that are received, wait or are read

@@ -5,14 +5,14 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from app.core.errors import problems
+from app.core.errors import PROBLEM_RESPONSES, problems
 from app.core.security import key_of, require
 from app.core.tables import Job
 from app.evaluation.schemas import EvaluateRequest, EvaluateResponse
 from app.evaluation.service import Evaluations
 from app.training.router import ACCEPTED, accepted
 
-router = APIRouter(tags=["answers"])
+router = APIRouter(tags=["answers"], responses=PROBLEM_RESPONSES)
 
 ROUTE = "/evaluate"
 

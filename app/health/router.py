@@ -4,10 +4,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
+from app.core.errors import PROBLEM_RESPONSES
 from app.health.schemas import Ready
 from app.health.service import Health
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], responses=PROBLEM_RESPONSES)
 
 
 def health_of(request: Request) -> Health:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 
-from app.core.errors import problems
+from app.core.errors import PROBLEM_RESPONSES, problems
 from app.core.lean import LeanRoute
 from app.core.uploads import receive
 from app.inference.album import CACHE_CONTROL
@@ -29,7 +29,7 @@ from app.inference.picture_schemas import (
 from app.inference.pictures import Format
 from ml.data.pictures import MOST_BYTES
 
-router = APIRouter(tags=["pictures"])
+router = APIRouter(tags=["pictures"], responses=PROBLEM_RESPONSES)
 
 GENERATE, SCORE = "/generate", "/score"
 MOST_BODY = MOST_BYTES + 64 * 1024  # of /score: a picture, the fields, and what frames them

@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
 from pydantic_core import to_json
 
-from app.core.errors import ClientGone, Invalid, NotAcceptable, problems
+from app.core.errors import PROBLEM_RESPONSES, ClientGone, Invalid, NotAcceptable, problems
 from app.core.negotiation import preferred
 from app.core.telemetry import request_id
 from app.inference.schemas import Explanation, PredictRequest, PredictResponse, SourceLine
@@ -19,7 +19,7 @@ from app.inference.service import Loaded, ModelHost
 from ml.latents import MAX_SEED
 from ml.serve.text import Answer, NextWord, Query, Why
 
-router = APIRouter(tags=["answers"])
+router = APIRouter(tags=["answers"], responses=PROBLEM_RESPONSES)
 
 JSON, STREAM = "application/json", "text/event-stream"
 ROUTE = "/predict-next-word"

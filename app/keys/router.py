@@ -7,13 +7,13 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.core.document import links
-from app.core.errors import problems
+from app.core.errors import PROBLEM_RESPONSES, problems
 from app.core.paging import Limit, page
 from app.core.security import KeyScope
 from app.core.tables import Key
 from app.keys.service import Keys
 
-router = APIRouter(tags=["keys"])
+router = APIRouter(tags=["keys"], responses=PROBLEM_RESPONSES)
 
 
 def keys_of(request: Request) -> Keys:

@@ -7,13 +7,13 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import to_jsonable_python
 
-from app.core.errors import problems
+from app.core.errors import PROBLEM_RESPONSES, problems
 from app.core.idempotency import AnswersDep, Key, Stored, digest_of
 from app.core.paging import Limit, page
 from app.core.tables import Phrase
 from app.learning.service import Known, Learning
 
-router = APIRouter(tags=["models"])
+router = APIRouter(tags=["models"], responses=PROBLEM_RESPONSES)
 
 Name = Annotated[str, Path(description="A model's name", examples=["next-word"])]
 

@@ -10,7 +10,7 @@ from pydantic_core import to_jsonable_python
 from starlette.background import BackgroundTask
 
 from app.core.document import links
-from app.core.errors import Responses, problems
+from app.core.errors import PROBLEM_RESPONSES, Responses, problems
 from app.core.idempotency import AnswersDep, Key, Stored
 from app.core.paging import Limit, page
 from app.core.uploads import Upload, form, receive
@@ -19,7 +19,7 @@ from app.registry.schemas import Card, ModelPage, ModelResponse, NewCard, Pruned
 from app.registry.service import Registry
 from app.registry.transfer import Transfer
 
-router = APIRouter(tags=["models"])
+router = APIRouter(tags=["models"], responses=PROBLEM_RESPONSES)
 
 Name = Annotated[str, Path(description="A model's name", examples=["next-word"])]
 Number = Annotated[int, Path(ge=1, lt=2**31, description="A version's number", examples=[1])]

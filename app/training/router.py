@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_jsonable_python
 
 from app.core.document import links
-from app.core.errors import Responses, problems
+from app.core.errors import PROBLEM_RESPONSES, Responses, problems
 from app.core.idempotency import AnswersDep, Key, Stored, digest_of
 from app.core.negotiation import preferred
 from app.core.paging import Limit
@@ -27,7 +27,7 @@ from ml.families.spec import FamilySpec
 from ml.latents import MAX_SEED
 from ml.run import Budget
 
-router = APIRouter(tags=["training"])
+router = APIRouter(tags=["training"], responses=PROBLEM_RESPONSES)
 
 STREAM = "text/event-stream"
 JobId = Annotated[str, Path(description="A job's id", examples=["job_0123456789abcdef"])]

@@ -63,7 +63,7 @@ class Files(StaticFiles):
 
 def install(app: FastAPI) -> None:
     """Add the routes and the two folders to `app`."""
-    app.include_router(router)
+    app.router.routes.extend(router.routes)
     app.mount("/web", Files(directory=STATIC), name="web")
     app.mount("/widgets", Files(directory=STATIC / "widgets"), name="widgets")
 

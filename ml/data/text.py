@@ -71,6 +71,8 @@ def tokenize(text: str) -> list[str]:
 
 def is_word(token: str) -> bool:
     """Whether a token is something one would suggest: a word, a number or an emoji, not punctuation, nothing broken."""
+    if token.isalnum() and token.isascii():
+        return True  # most are: a start asks of a whole vocabulary
     return _SAYS_SOMETHING.search(token) is not None and token not in (UNK, EOS) and _BROKEN.match(token) is None
 
 
@@ -120,7 +122,7 @@ class Vocabulary:
         """Read what `save` wrote. Raises OSError, KeyError, TypeError, ValueError where that is not what it holds."""
         value = json.loads(path.read_bytes())
         words, shown = tuple(value["words"]), value["shown"]
-        if len(words) != len(shown) or not all(isinstance(word, str) for word in (*words, *shown)):
+        if len(words) != len(shown) or {*map(type, words), *map(type, shown)} - {str}:
             raise ValueError("it has no form to show for each word")
         shown = (word if word == form else form for word, form in zip(words, shown, strict=True))  # in memory once
         return cls(words, tuple(shown), value["unk"], value["eos"], value.get("capitals"))

@@ -71,10 +71,10 @@ class Gates:
         }
         if wrong := [each for each, shape in wanted.items() if shapes.get(each) != shape]:
             raise ArtifactError(f"{name} holds no LSTM of one layer: {wrong[0]} is {shapes.get(wrong[0])}")
-        self._steps = open_session(graphs.recurrence(file.get_tensor("lstm.weight_hh_l0")))
+        self._steps = open_session(*graphs.recurrence(file.get_tensor("lstm.weight_hh_l0")))
         output = ("project.weight", "project.bias", "embedding.weight", "bias")
-        self._output = open_session(graphs.output(*map(file.get_tensor, output)))
-        self._into: Numbers = np.ascontiguousarray(file.get_tensor("lstm.weight_ih_l0").T)  # (E, 4H)
+        self._output = open_session(*graphs.output(*map(file.get_tensor, output)))
+        self._into: Numbers = file.get_tensor("lstm.weight_ih_l0").T  # (E, 4H)
         self._added: Numbers = file.get_tensor("lstm.bias_ih_l0") + file.get_tensor("lstm.bias_hh_l0")  # (4H,)
         self._no_rows = np.empty((0, words), np.float32)
         self._table = _written_to_grow(words, 4 * hidden)

@@ -1,4 +1,7 @@
-"""ONNX graphs made of a version's weights while it is loaded. Knows the format alone, and no file.
+"""ONNX graphs for a version's weights, made while it is loaded. Knows the format alone, and no file.
+
+A graph says which weights it has, and ONNX Runtime is handed them beside it: written into the graph, they would be
+copied four times on their way, and half of that would stay.
 
 Written with protobuf and a description of the few fields that are used. Field numbers: the ONNX project's onnx.proto,
 IR 3 to 13.
@@ -17,6 +20,7 @@ Numbers = npt.NDArray[np.float32]
 OPSET, IR = 17, 8
 FLOAT, INT16, INT64 = 1, 5, 7  # TensorProto.DataType
 GRAPH, INT, INTS = 5, 2, 7  # AttributeProto.AttributeType
+EXTERNAL = 1  # TensorProto.DataLocation
 
 _FIELDS: dict[str, Fields] = {
     "Model": {"ir_version": (1, False, "int"), "graph": (7, False, "Graph"), "opset_import": (8, True, "Opset")},
@@ -46,7 +50,10 @@ _FIELDS: dict[str, Fields] = {
         "data_type": (2, False, "int"),
         "name": (8, False, "bytes"),
         "raw_data": (9, False, "bytes"),
+        "external_data": (13, True, "Entry"),
+        "data_location": (14, False, "int"),
     },
+    "Entry": {"key": (1, False, "bytes"), "value": (2, False, "bytes")},
     "Value": {"name": (1, False, "bytes"), "type": (2, False, "Type")},
     "Type": {"tensor_type": (1, False, "TensorType")},
     "TensorType": {"elem_type": (1, False, "int"), "shape": (2, False, "Shape")},
@@ -54,10 +61,11 @@ _FIELDS: dict[str, Fields] = {
     "Dim": {"dim_value": (1, False, "int"), "dim_param": (2, False, "bytes")},
 }
 
+Made = tuple[bytes, dict[str, Numbers]]  # a graph, and the weights that belong to it
 Values = Mapping[str, tuple[int, Sequence[int | str]]]  # type and shape; an axis with a name has any length
 
 
-def recurrence(weight: Numbers) -> bytes:
+def recurrence(weight: Numbers) -> Made:
     """An LSTM's steps: ids (B, T), h and c (B, H), and of each word what it adds to the gates, as `table` (V, 4H) of
     int16 times `scales` (V, 1) -> h_out and c_out (B, H) behind the last id.
 
@@ -70,11 +78,13 @@ def recurrence(weight: Numbers) -> bytes:
     table, scales = (INT16, ("V", 4 * size)), (FLOAT, ("V", 1))
     given: Values = {"ids": (INT64, ("B", "T")), "h": state, "c": state, "table": table, "scales": scales}
     _declare(model.graph, given, {"h_out": state, "c_out": state})
-    _weigh(model.graph, weight=weight)  # inside the step ONNX Runtime would hold it three times
+    weights = {"weight": weight}
+    _weigh(model.graph, weights)  # inside the step ONNX Runtime would hold it three times
     steps = _node(model.graph, "Scan", ["h", "c", "ids"], "h_out", "c_out", num_scan_inputs=1, scan_input_axes=[1])
     step = steps.attribute.add(name=b"body", type=GRAPH).g
     _declare(step, {"h": state, "c": state, "id": (INT64, ("B",))}, {"h_after": state, "c_after": state})
-    _weigh(step, sizes=np.array([size] * 4, dtype=np.int64))
+    sizes = np.array([size] * 4, dtype=np.int64)
+    step.initializer.add(dims=sizes.shape, data_type=INT64, name=b"sizes", raw_data=sizes.tobytes())
     _node(step, "Gather", ["table", "id"], "coded")
     _node(step, "Cast", ["coded"], "whole", to=FLOAT)
     _node(step, "Gather", ["scales", "id"], "scale")
@@ -90,21 +100,20 @@ def recurrence(weight: Numbers) -> bytes:
     _node(step, "Add", ["old_part", "new_part"], "c_after")
     _node(step, "Tanh", ["c_after"], "bent")
     _node(step, "Mul", ["let_out", "bent"], "h_after")
-    written: bytes = model.SerializeToString()
-    return written
+    return model.SerializeToString(), weights
 
 
-def output(project: Numbers, shift: Numbers, words: Numbers, bias: Numbers) -> bytes:
+def output(project: Numbers, shift: Numbers, words: Numbers, bias: Numbers) -> Made:
     """h (B, H) -> rows (B, V), each summing to 1: `project` (E, H), `shift` (E,), then `words` (V, E) and `bias` (V,)
     make the logits, and a softmax the probabilities."""
     model = _model()
     _declare(model.graph, {"h": (FLOAT, ("B", project.shape[1]))}, {"rows": (FLOAT, ("B", len(bias)))})
-    _weigh(model.graph, project=project, shift=shift, words=words, bias=bias)
+    weights = {"project": project, "shift": shift, "words": words, "bias": bias}
+    _weigh(model.graph, weights)
     _node(model.graph, "Gemm", ["h", "project", "shift"], "heard", transB=1)
     _node(model.graph, "Gemm", ["heard", "words", "bias"], "logits", transB=1)
     _node(model.graph, "Softmax", ["logits"], "rows", axis=1)
-    written: bytes = model.SerializeToString()
-    return written
+    return model.SerializeToString(), weights
 
 
 # All is written into the message in which it stays: one that is made apart is copied at every level.
@@ -126,10 +135,10 @@ def _declare(graph: Any, inputs: Values, outputs: Values) -> None:
                 tensor.shape.dim.add(**{"dim_value": axis} if isinstance(axis, int) else {"dim_param": axis.encode()})
 
 
-def _weigh(graph: Any, **weights: npt.NDArray[Any]) -> None:
+def _weigh(graph: Any, weights: Mapping[str, Numbers]) -> None:
     for name, array in weights.items():
-        kind = {"float32": FLOAT, "int64": INT64}[array.dtype.name]
-        graph.initializer.add(dims=array.shape, data_type=kind, name=name.encode(), raw_data=array.tobytes())
+        said = graph.initializer.add(dims=array.shape, data_type=FLOAT, name=name.encode(), data_location=EXTERNAL)
+        said.external_data.add(key=b"location", value=b"memory")  # a name is asked for, and never opened
 
 
 def _node(graph: Any, operator: str, inputs: Sequence[str], *outputs: str, **attributes: int | list[int]) -> Any:

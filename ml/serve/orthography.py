@@ -30,7 +30,7 @@ _NUMBER = regex.compile(r"(?r)(?:^|[^\p{L}])\p{Nd}+([.:,])?\Z")
 
 def is_mark(token: str) -> bool:
     """Whether a token is a mark of the kind that stands between the words of a sentence."""
-    return _MARK.fullmatch(token) is not None
+    return not token.isalnum() and _MARK.fullmatch(token) is not None
 
 
 @dataclass(frozen=True)

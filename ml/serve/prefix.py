@@ -20,18 +20,13 @@ class PrefixIndex:
     """
 
     def __init__(self, words: Sequence[str], ids: Ids | None = None) -> None:
-        wanted = range(len(words)) if ids is None else ids.tolist()
-        order = sorted((_typed(words[i]), i) for i in wanted)
-        self._typed = [typed for typed, _ in order]
-        self._ids = np.array([i for _, i in order], dtype=np.int64)
+        numbers = np.arange(len(words)) if ids is None else ids
+        self._sort([_typed(words[i]) for i in numbers.tolist()], numbers)
 
     def joined(self, words: Sequence[str], ids: Ids) -> "PrefixIndex":
         """This index and some more words, whose ids are `ids` (N,)."""
-        more = [(_typed(word), i) for word, i in zip(words, ids.tolist(), strict=True)]
-        order = sorted([*zip(self._typed, self._ids.tolist(), strict=True), *more])
         made = PrefixIndex(())
-        made._typed = [typed for typed, _ in order]
-        made._ids = np.array([i for _, i in order], dtype=np.int64)
+        made._sort([*self._typed, *map(_typed, words)], np.concatenate([self._ids, ids]))
         return made
 
     def starting_with(self, typed: str) -> Ids:
@@ -40,9 +35,13 @@ class PrefixIndex:
         low = bisect_left(self._typed, beginning)
         return self._ids[low : bisect_left(self._typed, beginning + _BEHIND, lo=low)]
 
+    def _sort(self, typed: list[str], ids: Ids) -> None:
+        order = sorted(range(len(typed)), key=typed.__getitem__)  # of words alone: pairs take three times as long
+        self._typed, self._ids = [typed[i] for i in order], ids[order].astype(np.int64)
+
 
 def _typed(word: str) -> str:
+    if word.isascii() and word.islower():
+        return word  # its own key, and in memory once
     key = text.key(word)
-    if not key.isascii():
-        return hangul.keys(key)
-    return word if word == key else key  # in memory once
+    return key if key.isascii() else hangul.keys(key)

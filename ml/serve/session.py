@@ -1,7 +1,11 @@
 """ONNX Runtime as this service runs it: one thread, no spinning."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from ml.artifact import ArtifactError
 
@@ -11,14 +15,22 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as ort
 
 
-def open_session(graph: Path | bytes) -> ort.InferenceSession:
-    """Load an ONNX file, or what would be in one, on the CPU. Raises ArtifactError when ONNX Runtime refuses it."""
+def open_session(
+    graph: Path | bytes, weights: Mapping[str, npt.NDArray[np.float32]] | None = None
+) -> ort.InferenceSession:
+    """Load an ONNX file, or what would be in one, on the CPU. Raises ArtifactError when ONNX Runtime refuses it.
+
+    `weights` are those that the graph names and does not hold; they are copied.
+    """
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1  # two threads beside any load cost ten times; requests are batched instead
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     try:
+        if weights is not None:
+            values = [ort.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
+            options.add_external_initializers(list(weights), values)
         given = graph if isinstance(graph, bytes) else str(graph)
         session = ort.InferenceSession(given, options, providers=["CPUExecutionProvider"])
         session._model_bytes = None  # to try another device with, and there is none: a second copy of all weights

@@ -5,9 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ml.artifact import ArtifactError
+from ml.serve import graphs
 from ml.serve.session import open_session
 from tests.ml.tiny import Finished
 
@@ -37,3 +39,24 @@ def test_the_library_is_loaded_without_its_telemetry() -> None:
         [sys.executable, "-c", code], env=clean, capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout.strip() == "1"
+
+
+def test_weights_that_a_graph_is_handed_may_go_afterwards() -> None:
+    random = np.random.default_rng(0)
+    project, shift, words, bias = (
+        random.standard_normal(shape, np.float32) for shape in ((16, 24), (16,), (5000, 16), (5000,))
+    )
+    heard = {"h": random.standard_normal((3, 24), np.float32)}
+    logits = (heard["h"] @ project.T + shift) @ words.T + bias
+    expected = np.exp(logits - logits.max(1, keepdims=True))
+    expected /= expected.sum(1, keepdims=True)
+    session = open_session(*graphs.output(project, shift, words, bias))
+    for weights in (project, shift, words, bias):
+        weights[...] = 0
+    np.testing.assert_allclose(session.run(["rows"], heard)[0], expected, rtol=1e-4, atol=1e-9)
+
+
+def test_weights_of_another_shape_than_the_graph_says_are_refused() -> None:
+    graph, weights = graphs.recurrence(np.zeros((64, 16), np.float32))
+    with pytest.raises(ArtifactError, match="a graph of the weights does not load"):
+        open_session(graph, weights | {"weight": np.zeros((64, 15), np.float32)})
