@@ -27,10 +27,18 @@ def test_a_missed_bound_ends_it_with_an_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, seconds: float, code: int
 ) -> None:
     monkeypatch.setattr(startup, "start", lambda folder, command, question: (seconds, 9.0))
+    monkeypatch.setattr(startup, "frameworks", lambda: 0.5)
     into = tmp_path / "startup.json"
     monkeypatch.setattr("sys.argv", ["startup", "--rounds", "2", "--only", "serve", "--json", str(into)])
     with pytest.raises(SystemExit) as ended:
         startup.main()
     assert ended.value.code == code
     rows = json.loads(into.read_text())["rows"]
-    assert [row["median"] for row in rows] == [seconds, 9.0] * 2
+    assert [row["median"] for row in rows] == [0.5, *[seconds, 9.0] * 2]
+    assert rows[1]["note"] == f"{2 * seconds:.2f} of the frameworks' alone"
+
+
+def test_the_frameworks_are_what_the_app_imports() -> None:
+    assert 0 < startup.frameworks() < 20
+    _, packages = startup.imported()
+    assert {name.partition(".")[0] for name in startup.FRAMEWORKS.split(", ")} <= packages.keys()
