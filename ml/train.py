@@ -9,11 +9,13 @@ With `processes` in spec.json several share every update: this one starts them b
 """
 
 import argparse
+import gc
 import os
 import signal
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from types import ModuleType
 
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
@@ -63,10 +65,20 @@ def _processes(run: RunDir, wanted: int | None) -> int:
     return 1 if spec.evaluate else ranks.how_many(spec.processes if wanted is None else wanted)
 
 
-def _follow(run: RunDir) -> ExitCode:
-    from ml.attempt import follow
+def _attempt() -> ModuleType:
+    """`ml.attempt`: only now, since torch takes seconds to load, and whoever kills the worker meanwhile must not leave
+    an orphan."""
+    gc.disable()  # what is imported stays: looking through it again and again takes a tenth of that
+    from ml import attempt
 
-    return follow(run)
+    gc.freeze()
+    gc.enable()
+    return attempt
+
+
+def _follow(run: RunDir) -> ExitCode:
+    code: ExitCode = _attempt().follow(run)
+    return code
 
 
 def _lead(run: RunDir, attempt: str | None) -> ExitCode:
@@ -86,12 +98,11 @@ def _lead(run: RunDir, attempt: str | None) -> ExitCode:
 
 
 def _train(run: RunDir, locked: bool = True) -> ExitCode:
-    # Only now, since torch takes seconds to load: whoever kills the worker meanwhile must not leave an orphan.
-    from ml.attempt import train
-
+    attempt = _attempt()
     try:
         with FileLock(run.lock_file, timeout=10) if locked else nullcontext():
-            return train(run)
+            code: ExitCode = attempt.train(run)
+            return code
     except Timeout:
         print(f"another trainer holds {run.lock_file}", file=sys.stderr)
         return ExitCode.FAILED

@@ -21,6 +21,7 @@ from ml.families.base import Family, Preview, Split, State, TrainingError, load_
 from ml.families.density import figure
 from ml.families.density.config import DensityConfig
 from ml.families.density.figure import Moment
+from ml.families.optimizers import Adam
 from ml.families.schedule import hold_then_decay
 
 LEAST_NUMBERS = 1000
@@ -127,7 +128,7 @@ class DensityFamily(Family[DensityConfig, NumberData]):
 
         def adam(module: nn.Module) -> torch.optim.Optimizer:
             # fused: as small as these networks are, most of the time goes into calls
-            return torch.optim.Adam(module.parameters(), betas=(config.beta1, config.beta2), fused=True)
+            return Adam(module.parameters(), betas=(config.beta1, config.beta2), fused=True)
 
         return State(
             {"generator": generator, "discriminator": discriminator, "average": average},

@@ -27,6 +27,7 @@ from ml.families.gan.augment import augment
 from ml.families.gan.config import UPDATES, GANConfig
 from ml.families.gan.losses import discriminator_loss, generator_loss, slope
 from ml.families.gan.networks import Discriminator, Generator
+from ml.families.optimizers import Adam
 from ml.families.schedule import hold_then_decay
 from ml.latents import Seed, latent
 
@@ -119,7 +120,7 @@ class GANFamily(Family[GANConfig, ImageData]):
 
         def adam(module: nn.Module) -> torch.optim.Optimizer:
             assert config.learning_rate is not None
-            return torch.optim.Adam(module.parameters(), config.learning_rate, (config.beta1, config.beta2))
+            return Adam(module.parameters(), config.learning_rate, (config.beta1, config.beta2))
 
         return State(
             {"generator": generator, "discriminator": discriminator, "average": average},

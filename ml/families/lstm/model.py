@@ -24,6 +24,7 @@ from ml.families.lstm.config import LSTMConfig
 from ml.families.lstm.network import Hidden, WordLSTM, export_step
 from ml.families.lstm.tally import Tally
 from ml.families.lstm.warm_start import carry_weights, extend_vocabulary, fingerprint, read_vocabulary
+from ml.families.optimizers import Adam, AdamW
 from ml.families.schedule import hold_then_decay
 from ml.mixture import NGRAM, SOURCES, Mixture
 
@@ -84,7 +85,7 @@ class LSTMFamily(Family[LSTMConfig, TextData]):
         model = WordLSTM(config, len(data.vocabulary)).to(device)
         flat = torch.from_numpy(data.counts.astype(np.float32)).clamp_min(1).pow(0.75)
         model.draw_from((flat / flat.sum()).to(device), config.negatives or 0)
-        make = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
+        make = Adam if config.optimizer == "adam" else AdamW
         rate = config.learning_rate or 1e-3
         optimizer = make(model.parameters(), lr=rate, weight_decay=config.weight_decay, fused=True)
         return State({"model": model}, {"model": optimizer}, device)

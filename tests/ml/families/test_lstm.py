@@ -19,6 +19,7 @@ from ml.families.base import State, TrainingError
 from ml.families.lstm.config import LSTM, LSTMConfig, resolve
 from ml.families.lstm.model import LSTMFamily, TextData
 from ml.families.lstm.network import WordLSTM, chance_drawn
+from ml.families.optimizers import Adam
 from ml.run import Budget
 from ml.serve.text import NextWord, Query
 from tests.ml import tiny
@@ -202,7 +203,7 @@ def test_before_the_first_epoch_the_cost_is_measured(recipe: tuple[LSTMFamily, L
 
 def test_its_learning_rate_never_changes(lecture_run: Finished) -> None:
     optimizer = lecture_run.trainer.state.optimizers["model"]
-    assert type(optimizer) is optim.Adam
+    assert type(optimizer) is Adam
     (group,) = optimizer.param_groups
     assert (group["lr"], group["weight_decay"]) == (0.01, 0.0)
 
