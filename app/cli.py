@@ -14,8 +14,8 @@ from app.core import logs
 from app.core.config import Settings
 from app.core.errors import ServiceError, StartError
 from app.locks import hold
-from app.main import Services
 from app.options import DataDir, settings_of
+from app.services import Services
 from app.training.launcher import Launcher, ProcessLauncher, Resources
 from app.training.worker import Worker
 from ml.data.store import DatasetError

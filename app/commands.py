@@ -15,9 +15,9 @@ from app.backup import restore as put_back
 from app.core.config import Settings
 from app.core.disk import mb
 from app.core.errors import Invalid
-from app.main import STARTERS, Services
 from app.options import DataDir, settings_of
 from app.registry.policy import Policy
+from app.services import STARTERS, Services
 from app.training.follow import follow
 from app.training.service import Training
 from ml.data.store import DatasetInfo

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from app.main import STARTERS
+from app.services import STARTERS
 from benchmarks.service import ROOT, machine
 from benchmarks.topk import best
 from ml.data.text import Vocabulary

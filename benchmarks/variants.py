@@ -10,7 +10,7 @@ import onnx
 from onnx import numpy_helper
 
 from app.core.config import Settings
-from app.main import STARTERS, Services
+from app.services import STARTERS, Services
 from ml import artifact
 
 SMALL = "small"  # the lecture's model: nine words, so the service's own work is what is measured

@@ -14,8 +14,8 @@ from typing import ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from app.core.errors import problem
 from app.core.joined import JoinedWrites
+from app.core.problems import problem
 from app.core.secure import secured
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ Must not know: which routes there are, or what they are for.
 
 from typing import Any
 
-from app.core.errors import Problem, problems
+from app.core.problems import Problem, problems
 
 RETRY_AFTER = {
     "Retry-After": {"description": "Seconds to wait", "schema": {"type": "integer", "minimum": 0}, "required": True}

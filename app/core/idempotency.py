@@ -9,12 +9,10 @@ import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Any
 
 from anyio import CancelScope
-from fastapi import Depends, Header, Request
-from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import JSONResponse
+from anyio.to_thread import run_sync
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
@@ -27,19 +25,6 @@ KEPT = timedelta(hours=48)
 LOST_AFTER = timedelta(hours=1)  # for work of a process of which nothing is known
 RETRY_AFTER = 2  # seconds
 
-Key = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        min_length=1,
-        max_length=255,
-        pattern=r"^[ -~]+$",
-        description="Any text of your own; a repeat with the same key and content is answered as the first was, "
-        "for 48 hours, and does nothing again",
-        examples=["9f1c7a52"],
-    ),
-]
-
 
 @dataclass(frozen=True)
 class Stored:
@@ -48,9 +33,6 @@ class Stored:
     status: int
     body: dict[str, Any]
     headers: dict[str, str] = field(default_factory=dict)
-
-    def response(self) -> JSONResponse:
-        return JSONResponse(self.body, self.status, self.headers)
 
 
 class Answers:
@@ -110,15 +92,15 @@ class Answers:
         """Do `work` and store its answer, or give the stored one. Without a key: just do it."""
         if key is None:
             return await work()
-        stored = await run_in_threadpool(self.begin, key, route, digest)
+        stored = await run_sync(self.begin, key, route, digest)
         if stored is not None:
             return stored
         try:
             stored = await work()
-            await run_in_threadpool(self.finish, key, route, digest, stored)
+            await run_sync(self.finish, key, route, digest, stored)
         except BaseException:
             with CancelScope(shield=True):
-                await run_in_threadpool(self.forget, key, route)
+                await run_sync(self.forget, key, route)
             raise
         return stored
 
@@ -145,11 +127,3 @@ def _put(session: Session, row: Answer) -> None:
 def digest_of(content: Any) -> str:
     """SHA-256 of what JSON can say, whatever the order of its names."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def answers_of(request: Request) -> Answers:
-    found: Answers = request.app.state.answers
-    return found
-
-
-AnswersDep = Annotated[Answers, Depends(answers_of)]

@@ -7,14 +7,13 @@ which may hold either. Health checks and the reading of metrics have none: they 
 import json
 import logging
 import sys
+from collections.abc import MutableMapping
 from datetime import UTC, datetime
-from typing import Literal
-
-from starlette.types import Scope
+from typing import Any, Literal
 
 from app.core.errors import StartError
-from app.core.security import key_of
-from app.core.telemetry import ROUTE, request_id
+from app.core.request import ROUTE, request_id
+from app.core.ring import key_of
 
 Format = Literal["text", "json"]
 QUIET = ("/health/live", "/health/ready", "/metrics")
@@ -54,7 +53,7 @@ def configure(level: str, format: Format = "text") -> None:
         logging.getLogger(noisy).setLevel(max(logging.getLevelName(level.upper()), logging.WARNING))
 
 
-def log_request(scope: Scope, status: int, seconds: float) -> None:
+def log_request(scope: MutableMapping[str, Any], status: int, seconds: float) -> None:
     """A request was answered; `RequestContext` says so."""
     route = scope.get(ROUTE) or "unmatched"
     if route in QUIET or not access.isEnabledFor(logging.INFO):

@@ -1,14 +1,11 @@
 """Lists in pages: `?limit=&after=`, the last one's id being the next page's `after`. Pure."""
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, TypeVar
-
-from fastapi import Query
+from typing import TypeVar
 
 from app.core.errors import Invalid
 
 T = TypeVar("T")
-Limit = Annotated[int, Query(ge=1, le=500, description="Most entries in the answer")]
 
 
 def page(items: Sequence[T], key: Callable[[T], str], limit: int, after: str | None) -> tuple[Sequence[T], str | None]:

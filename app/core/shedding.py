@@ -18,8 +18,10 @@ from typing import ClassVar, Protocol
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from app.core.errors import Busy, answer
-from app.core.telemetry import GONE, ROUTE, Seen, name_of, request_id
+from app.core.errors import Busy
+from app.core.problems import answer
+from app.core.request import ROUTE, request_id
+from app.core.telemetry import GONE, Seen, name_of
 
 MOST_BODY = 64 * 1024  # bytes that are read for nothing, so that the connection can go on
 LEAST_A_TURN = 16  # requests that the event loop takes on at once, however long they take

@@ -11,7 +11,8 @@ from typing import Generic, TypeVar
 from pydantic import BaseModel
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.core.errors import ServiceError, answer
+from app.core.errors import ServiceError
+from app.core.problems import answer
 
 JSON = b"application/json"
 ACCEPTED = (JSON, b"*/*")

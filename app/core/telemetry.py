@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.core.request import request_id
 from app.core.secure import secured
 
 _ID = re.compile(r"[\x21-\x7e]{1,128}")
@@ -18,13 +19,11 @@ _ID = re.compile(r"[\x21-\x7e]{1,128}")
 _draw = random.Random().getrandbits  # noqa: S311
 MOST_WAITING = 64 * 1024 * 1024  # bytes of bodies in memory that are not whole: slow clients shall not fill it
 AGAIN = {"Retry-After": "1"}
-ROUTE = "inkling.route"  # where a request's ASGI scope has the template of its route, once that is known
 GONE = "inkling.gone"  # where it has what tells whether the client has gone, under a server that knows
 
 # Told of every request when its answer begins: its ASGI scope, the status, and the seconds since its headers came.
 Seen = Callable[[Scope, int, float], None]
 
-request_id: ContextVar[str] = ContextVar("request_id", default="")
 _timings: ContextVar[dict[str, float] | None] = ContextVar("timings", default=None)
 _receive: ContextVar[Receive | None] = ContextVar("receive", default=None)
 _gone: ContextVar[Callable[[], bool] | None] = ContextVar("gone", default=None)

@@ -13,7 +13,8 @@ from starlette.types import Scope
 from app import __version__
 from app.core.errors import StartError
 from app.core.logs import QUIET
-from app.core.telemetry import request_id, timings_of
+from app.core.request import request_id
+from app.core.telemetry import timings_of
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider

@@ -11,19 +11,21 @@ import unicodedata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from anyio import CancelScope
-from fastapi import Request
-from fastapi.concurrency import run_in_threadpool
+from anyio.to_thread import run_sync
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
-from starlette.datastructures import URL
 
 from app.core.disk import Disk
 from app.core.errors import Invalid, TooLarge, UnsupportedMedia, volume_errors
 from app.core.idempotency import digest_of
+
+if TYPE_CHECKING:
+    from fastapi import Request
 
 CHUNK = 1024 * 1024  # bytes that are parsed, hashed and written in one go, in a thread
 MAX_FIELDS = 20
@@ -62,7 +64,7 @@ class Upload:
 
 @asynccontextmanager
 async def receive(
-    request: Request, folder: Path, max_bytes: int, max_files: int, disk: Disk | None = None
+    request: "Request", folder: Path, max_bytes: int, max_files: int, disk: Disk | None = None
 ) -> AsyncIterator[Upload]:
     """Take in the files of field `file` and the text fields, into a fresh folder under `folder`.
 
@@ -73,26 +75,26 @@ async def receive(
     boundary = options.get(b"boundary")
     if kind != b"multipart/form-data" or not boundary:
         sent = kind.decode("latin-1") or "nothing said about its kind"
-        here = URL(scope={**request.scope, "query_string": b""})  # a query may be any bytes
+        here = request.url.replace(query="")
         raise UnsupportedMedia(
             f"the body is {sent!r}; send files as multipart/form-data in the field 'file': curl -F file=@PATH {here}"
         )
     if disk is not None:
         announced = request.headers.get("content-length", "")
-        await run_in_threadpool(disk.require, int(announced) if announced.isdecimal() else 0)
+        await run_sync(disk.require, int(announced) if announced.isdecimal() else 0)
     fresh = folder / secrets.token_hex(8)
     try:
         with volume_errors():
-            await run_in_threadpool((fresh / "files").mkdir, parents=True)
+            await run_sync(partial((fresh / "files").mkdir, parents=True))
             upload = await _take_in(request, boundary, fresh, max_bytes, max_files, disk)
         yield upload
     finally:
         with CancelScope(shield=True):
-            await run_in_threadpool(shutil.rmtree, fresh, ignore_errors=True)
+            await run_sync(partial(shutil.rmtree, fresh, ignore_errors=True))
 
 
 async def _take_in(
-    request: Request, boundary: bytes, folder: Path, max_bytes: int, max_files: int, disk: Disk | None
+    request: "Request", boundary: bytes, folder: Path, max_bytes: int, max_files: int, disk: Disk | None
 ) -> Upload:
     try:
         form = _Form(boundary, folder, max_bytes, max_files, disk)
@@ -101,9 +103,9 @@ async def _take_in(
             async for chunk in request.stream():
                 waiting += chunk
                 if len(waiting) >= CHUNK:
-                    await run_in_threadpool(form.write, bytes(waiting))
+                    await run_sync(form.write, bytes(waiting))
                     waiting.clear()
-            await run_in_threadpool(form.write, bytes(waiting))
+            await run_sync(form.write, bytes(waiting))
         finally:
             form.close()
     except FormParserError as error:

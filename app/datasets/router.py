@@ -12,9 +12,10 @@ from fastapi.responses import JSONResponse
 from pydantic_core import to_jsonable_python
 
 from app.core.document import links
-from app.core.errors import PROBLEM_RESPONSES, Busy, problems
-from app.core.idempotency import AnswersDep, Key, Stored
-from app.core.paging import Limit
+from app.core.errors import Busy
+from app.core.idempotency import Stored
+from app.core.parameters import AnswersDep, Key, Limit, given
+from app.core.problems import PROBLEM_RESPONSES, problems
 from app.core.uploads import Upload, form, receive
 from app.datasets.schemas import DatasetPage, DatasetResponse, NewDataset, TextPreview
 from app.datasets.service import Datasets, Entry
@@ -123,7 +124,7 @@ async def add_dataset(
         ) as upload,
     ):
         stored = await answers.once(key, "POST /datasets", upload.digest, lambda: _add(datasets, gate, upload))
-    return stored.response()
+    return given(stored)
 
 
 async def _add(datasets: Datasets, gate: Gate, upload: Upload) -> Stored:

@@ -5,8 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from app.core.errors import PROBLEM_RESPONSES, problems
-from app.core.security import key_of, require
+from app.core.parameters import given
+from app.core.problems import PROBLEM_RESPONSES, problems
+from app.core.ring import key_of, require
 from app.core.tables import Job
 from app.evaluation.schemas import EvaluateRequest, EvaluateResponse
 from app.evaluation.service import Evaluations
@@ -51,5 +52,5 @@ async def evaluate(body: EvaluateRequest, evaluations: EvaluationsDep, request: 
     found = await evaluations.evaluate(body)
     if isinstance(found, Job):
         positions = await run_in_threadpool(evaluations.jobs.queue_positions)
-        return accepted(found, positions).response()
+        return given(accepted(found, positions))
     return found

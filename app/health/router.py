@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from app.core.errors import PROBLEM_RESPONSES
+from app.core.problems import PROBLEM_RESPONSES
 from app.health.schemas import Ready
 from app.health.service import Health
 

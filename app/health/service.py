@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app import __version__
 from app.core.disk import Disk, mb
 from app.core.metrics import Metrics
-from app.core.security import Ring
+from app.core.ring import Ring
 from app.core.tables import Job
 from app.inference.service import ModelHost
 from app.training.service import Jobs, Overview

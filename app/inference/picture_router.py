@@ -7,8 +7,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 
-from app.core.errors import PROBLEM_RESPONSES, problems
 from app.core.lean import LeanRoute
+from app.core.problems import PROBLEM_RESPONSES, problems
 from app.core.uploads import receive
 from app.inference.album import CACHE_CONTROL
 from app.inference.gallery import Gallery, Made

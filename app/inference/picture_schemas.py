@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainValidator, WithJsonSchema
 
 from app.core.document import links
-from app.core.errors import Responses, problems
+from app.core.problems import Responses, problems
 from app.core.uploads import form
 from app.inference.schemas import ModelReference, Seed
 from ml.latents import MAX_ADDRESS, MAX_SEED, Latent, parse

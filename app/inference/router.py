@@ -11,9 +11,10 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
 from pydantic_core import to_json
 
-from app.core.errors import PROBLEM_RESPONSES, ClientGone, Invalid, NotAcceptable, problems
+from app.core.errors import ClientGone, Invalid, NotAcceptable
 from app.core.negotiation import preferred
-from app.core.telemetry import request_id
+from app.core.problems import PROBLEM_RESPONSES, problems
+from app.core.request import request_id
 from app.inference.schemas import Explanation, PredictRequest, PredictResponse, SourceLine
 from app.inference.service import Loaded, ModelHost
 from ml.latents import MAX_SEED

@@ -7,9 +7,10 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.core.document import links
-from app.core.errors import PROBLEM_RESPONSES, problems
-from app.core.paging import Limit, page
-from app.core.security import KeyScope
+from app.core.paging import page
+from app.core.parameters import Limit
+from app.core.problems import PROBLEM_RESPONSES, problems
+from app.core.ring import KeyScope
 from app.core.tables import Key
 from app.keys.service import Keys
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from app.core.security import KeyScope
+from app.core.ring import KeyScope
 
 EVERYONE = """
     GET /    HEAD /    GET /favicon.ico

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.core.db import Database
 from app.core.errors import Invalid, NotFound, StartError
-from app.core.security import SCOPES, Credential, KeyScope, Ring
+from app.core.ring import SCOPES, Credential, KeyScope, Ring
 from app.core.tables import Key, now
 
 log = logging.getLogger(__name__)

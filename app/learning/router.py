@@ -7,9 +7,10 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import to_jsonable_python
 
-from app.core.errors import PROBLEM_RESPONSES, problems
-from app.core.idempotency import AnswersDep, Key, Stored, digest_of
-from app.core.paging import Limit, page
+from app.core.idempotency import Stored, digest_of
+from app.core.paging import page
+from app.core.parameters import AnswersDep, Key, Limit, given
+from app.core.problems import PROBLEM_RESPONSES, problems
 from app.core.tables import Phrase
 from app.learning.service import Known, Learning
 
@@ -116,7 +117,7 @@ def learn(
         digest = digest_of(body.model_dump(mode="json"))
         stored = learning.learn_once(name, body.text, answers, key, digest, _taught)
     answering.follow_learned()
-    return stored.response()
+    return given(stored)
 
 
 @router.get("/models/{name}/learned", summary="What a model was taught, oldest first", responses=problems(404, 409))

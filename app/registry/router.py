@@ -10,9 +10,10 @@ from pydantic_core import to_jsonable_python
 from starlette.background import BackgroundTask
 
 from app.core.document import links
-from app.core.errors import PROBLEM_RESPONSES, Responses, problems
-from app.core.idempotency import AnswersDep, Key, Stored
-from app.core.paging import Limit, page
+from app.core.idempotency import Stored
+from app.core.paging import page
+from app.core.parameters import AnswersDep, Key, Limit, given
+from app.core.problems import PROBLEM_RESPONSES, Responses, problems
 from app.core.uploads import Upload, form, receive
 from app.registry import cards
 from app.registry.schemas import Card, ModelPage, ModelResponse, NewCard, Pruned
@@ -164,7 +165,7 @@ async def import_version(
         stored = await answers.once(
             key, "POST /models/import", upload.digest, lambda: run_in_threadpool(publish, upload)
         )
-    return stored.response()
+    return given(stored)
 
 
 @router.get(

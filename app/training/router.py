@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_jsonable_python
 
 from app.core.document import links
-from app.core.errors import PROBLEM_RESPONSES, Responses, problems
-from app.core.idempotency import AnswersDep, Key, Stored, digest_of
+from app.core.idempotency import Stored, digest_of
 from app.core.negotiation import preferred
-from app.core.paging import Limit
+from app.core.parameters import AnswersDep, Key, Limit, given
+from app.core.problems import PROBLEM_RESPONSES, Responses, problems
 from app.core.tables import Job
 from app.core.whole import WholeFile
 from app.registry.policy import Policy
@@ -132,9 +132,9 @@ def train(body: TrainRequest, jobs: JobsDep, answers: AnswersDep, key: Key = Non
     """Answers at once with the job; `Location` is where to follow it."""
     wanted = Training(**{name: getattr(body, name) for name in TrainRequest.model_fields})
     if key is None:
-        return accepted(jobs.enqueue(wanted), jobs.queue_positions()).response()
+        return given(accepted(jobs.enqueue(wanted), jobs.queue_positions()))
     once = Once(answers, key, "POST /train", digest_of(body.model_dump(mode="json")))
-    return jobs.enqueue_once(wanted, once, accepted).response()
+    return given(jobs.enqueue_once(wanted, once, accepted))
 
 
 def accepted(job: Job, positions: dict[str, int]) -> Stored:

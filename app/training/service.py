@@ -132,7 +132,7 @@ class Jobs:
         except BaseConflict as error:
             raise Invalid(str(error), pointer=f"/config/{error.field}") from error
         except ValidationError as error:
-            raise InvalidFields(field_errors(error, ("config",))) from error
+            raise InvalidFields(field_errors(error.errors(), ("config",))) from error
         model = wanted.model or self.datasets.model_name(wanted.dataset)
         self.registry.check_name(model, family.modality)
         return Job(

@@ -21,7 +21,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.core.config import Settings
 from app.core.errors import Invalid
 from app.datasets.reader import REFUSALS, Reader
-from app.main import STARTERS, Services, create_app
+from app.main import create_app
+from app.services import STARTERS, Services
 from app.training.launcher import RunStatus
 from app.training.worker import Worker
 from ml import bundle, ingest

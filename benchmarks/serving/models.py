@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from app.core.config import Settings
-from app.main import STARTERS, Services
+from app.services import STARTERS, Services
 from ml import artifact
 from ml.data import builtin, store
 from ml.data.store import DatasetInfo

@@ -12,7 +12,8 @@ from fastapi import FastAPI
 
 from app import main
 from app.core.config import Settings
-from app.main import STARTERS, Services, create_app
+from app.main import create_app
+from app.services import STARTERS, Services
 from ml import objects
 from tests.seaweedfs import BUCKET, ObjectServer
 

@@ -18,7 +18,8 @@ from fastapi import FastAPI
 
 from app.core.config import Settings
 from app.core.errors import StartError
-from app.main import Services, create_app
+from app.main import create_app
+from app.services import Services
 from ml import artifact, bundle, objects
 from ml.artifact import ArtifactError
 from ml.objects import Away, Damaged, Objects

@@ -15,8 +15,8 @@ from app.backup import BackupError, back_up, restore
 from app.core.config import Settings
 from app.core.errors import StartError
 from app.locks import hold
-from app.main import STARTERS, Services
 from app.registry.volume import Volume
+from app.services import STARTERS, Services
 from app.training.launcher import ProcessLauncher
 from app.training.service import Training
 from app.training.worker import Worker

@@ -11,7 +11,7 @@ from alembic.migration import MigrationContext
 from app.core.config import Settings
 from app.core.db import Database
 from app.core.tables import Base
-from app.main import Services
+from app.services import Services
 
 # One database a released schema, each with a finished job, a waiting one, and four models.
 RELEASED = sorted((Path(__file__).parent / "schemas").glob("*.db"))

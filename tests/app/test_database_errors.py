@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from fastapi import FastAPI
 from sqlalchemy import exc
 
-from app.core import errors
+from app.core import problems
 from app.core.db import Database
 from app.core.errors import StartError
 
@@ -19,7 +19,7 @@ from app.core.errors import StartError
 def answer_to() -> Callable[[Exception], Awaitable[httpx.Response]]:
     async def ask(error: Exception) -> httpx.Response:
         app = FastAPI()
-        errors.install(app)
+        problems.install(app)
 
         @app.get("/")
         def broken() -> None:

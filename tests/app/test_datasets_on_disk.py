@@ -6,7 +6,7 @@ import pytest
 
 from app.core.errors import Conflict, Crashed, Invalid, NotReady
 from app.core.tables import Dataset
-from app.main import Services
+from app.services import Services
 from tests.app.uploading import STUB, TEXT, leftovers
 
 

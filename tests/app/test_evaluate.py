@@ -14,7 +14,8 @@ from fastapi import FastAPI
 from app.core.config import Settings
 from app.core.tables import Model
 from app.evaluation import service as module
-from app.main import Services, create_app
+from app.main import create_app
+from app.services import Services
 from app.training.launcher import RunStatus
 from app.training.worker import Worker
 from ml import attempt

@@ -15,8 +15,9 @@ from app.core.db import Database
 from app.core.errors import Busy, Conflict, Invalid
 from app.core.idempotency import Answers, Stored, digest_of
 from app.core.owner import Owner
+from app.core.parameters import given
 from app.core.tables import Answer, now
-from app.main import Services
+from app.services import Services
 
 STORED = Stored(201, {"id": "ds_1"}, {"Location": "/datasets/ds_1"})
 
@@ -41,7 +42,7 @@ def test_a_repeat_gets_the_stored_answer(answers: Answers) -> None:
     assert answers.begin("k", "POST /x", "d") is None
     answers.finish("k", "POST /x", "d", STORED)
     assert answers.begin("k", "POST /x", "d") == STORED
-    response = STORED.response()
+    response = given(STORED)
     assert (response.status_code, response.headers["location"], response.body) == (
         201,
         "/datasets/ds_1",
@@ -127,7 +128,7 @@ BEGIN = """
 import sys, time
 from pathlib import Path
 from app.core.config import Settings
-from app.main import Services
+from app.services import Services
 services = Services(Settings(data_dir=Path(sys.argv[1])))
 services.answers.begin("k", "POST /x", "d")
 (services.datasets.uploads / "half").mkdir(parents=True)

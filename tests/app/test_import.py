@@ -16,9 +16,9 @@ from fastapi import FastAPI
 
 from app.core.config import Settings
 from app.core.errors import Busy, Conflict, Invalid, VolumeFull
-from app.main import Services
 from app.registry import transfer
 from app.registry.service import Registry
+from app.services import Services
 from ml import artifact, bundle
 from tests.app.problems import problem
 from tests.ml.test_bundle import seal

@@ -13,13 +13,14 @@ from fastapi.routing import iter_route_contexts
 from typer.testing import CliRunner
 
 from app.commands import commands
-from app.core import security
 from app.core.config import Settings
-from app.core.errors import Invalid, StartError
-from app.core.security import SCOPES, KeyScope, Ring, Rules
+from app.core.errors import Invalid, StartError, Unauthorized
+from app.core.ring import SCOPES, KeyScope, Ring
+from app.core.security import Rules
 from app.core.tables import Key
 from app.keys import scopes, service
-from app.main import Services, create_app
+from app.main import create_app
+from app.services import Services
 from tests.app.problems import problem
 
 SITE = "https://example.org"
@@ -419,7 +420,7 @@ def test_keys_by_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         revoked = inkling("revoke", row.id)
         assert "No admin key is left" in revoked.stderr
         services.keys.refresh()
-        with pytest.raises(security.Unauthorized):
+        with pytest.raises(Unauthorized):
             services.keys.ring.admit("GET", sent, "predict")
     finally:
         services.close()

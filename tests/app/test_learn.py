@@ -12,7 +12,8 @@ import pytest
 from fastapi import FastAPI
 
 from app.core.config import Settings
-from app.main import STARTERS, Services, create_app
+from app.main import create_app
+from app.services import STARTERS, Services
 from app.training.launcher import RunStatus
 from app.training.service import Training
 from app.training.worker import Worker

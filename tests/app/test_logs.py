@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from app.core import logs, tracing
 from app.core.config import Settings
 from app.core.errors import StartError
-from app.core.telemetry import request_id
+from app.core.request import request_id
 from app.main import create_app
 
 SECRET = "the colour of my secret is blue"

@@ -20,9 +20,10 @@ from app.core.config import Settings
 from app.core.disk import Disk
 from app.core.errors import VolumeFull
 from app.core.metrics import Metrics
-from app.core.telemetry import ROUTE
+from app.core.request import ROUTE
 from app.inference.batcher import Batcher
-from app.main import Services, create_app
+from app.main import create_app
+from app.services import Services
 from app.training.service import Training
 from app.training.worker import Worker
 

@@ -9,8 +9,9 @@ from fastapi import FastAPI
 
 from app.core.config import Settings
 from app.core.errors import Conflict
-from app.main import Services, create_app
+from app.main import create_app
 from app.registry.policy import decide
+from app.services import Services
 from ml.artifact import ArtifactError, Manifest
 from tests.app.problems import problem
 

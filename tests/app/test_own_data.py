@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from app.commands import commands
 from app.core.errors import Conflict
-from app.main import Services
+from app.services import Services
 from ml.data import store
 from tests.app.problems import problem
 from tests.app.uploading import leftovers

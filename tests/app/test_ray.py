@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from app.cli import launcher_of
 from app.core.config import Settings
 from app.core.errors import StartError
-from app.main import Services
+from app.services import Services
 from app.training.launcher import ProcessLauncher, Resources, RunStatus
 from app.training.ray import AWAY, AWAY_SECONDS, WAIT_SECONDS, WAITS, RayLauncher
 from app.training.service import Training

@@ -10,7 +10,7 @@ from sqlalchemy import delete
 
 from app.core.errors import NotFound
 from app.core.tables import Event, Job
-from app.main import Services
+from app.services import Services
 from app.training import mirror
 from app.training.launcher import RunStatus
 from app.training.mirror import Mirror

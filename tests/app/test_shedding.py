@@ -18,9 +18,10 @@ from pydantic import BaseModel
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.core.errors import Busy, ClientGone, NotReady
+from app.core.request import request_id
 from app.core.shedding import LEAST_A_TURN, MOST_BODY, MOST_PIPELINED, Calm, Shedding, Turns, protocol_of
 from app.core.shortcut import Shortcut
-from app.core.telemetry import RequestContext, request_id
+from app.core.telemetry import RequestContext
 from app.inference import batcher as batcher_module
 from app.inference.batcher import Batcher
 

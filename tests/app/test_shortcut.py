@@ -13,7 +13,7 @@ from fastapi import FastAPI, Request, Response
 from pydantic import BaseModel, Field
 from starlette.types import Message, Receive, Scope, Send
 
-from app.core import errors
+from app.core import problems
 from app.core.config import Settings
 from app.core.errors import Busy, Conflict, DeadlinePassed, ServiceError
 from app.core.shortcut import Shortcut
@@ -41,7 +41,7 @@ class Site:
     def __init__(self, short: bool, raises: Exception | None = None) -> None:
         self.routed: list[str] = []
         app = FastAPI()
-        errors.install(app)
+        problems.install(app)
 
         async def respond(body: Body) -> bytes:
             if raises is not None:

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from app.core.config import Settings
 from app.core.errors import Conflict
 from app.core.tables import Job
-from app.main import Services
+from app.services import Services
 from app.training.attempts import Attempts
 from app.training.service import Jobs, Training
 from ml.data.builtin import DENSITIES

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request
 
-from app.core import errors, uploads
+from app.core import problems, uploads
 from app.core.telemetry import RequestContext
 from app.core.uploads import base_name, receive
 from tests.app.problems import problem
@@ -31,7 +31,7 @@ def receiver(folder: Path) -> FastAPI:
     """An application that says what it received."""
     app = FastAPI()
     app.add_middleware(RequestContext, max_body_bytes=1000, uploads={("POST", "/files"): MAX_BODY})
-    errors.install(app)
+    problems.install(app)
 
     @app.post("/files")
     async def files(request: Request) -> dict[str, object]:

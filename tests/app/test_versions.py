@@ -19,9 +19,10 @@ from app.core.config import Settings
 from app.core.errors import Conflict, NotFound
 from app.inference.service import ModelHost
 from app.learning.service import Learning
-from app.main import Services, create_app
+from app.main import create_app
 from app.registry.service import Registry
 from app.registry.volume import INCOMING, TRASH
+from app.services import Services
 from tests.app.problems import problem
 
 Add = Callable[..., int]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from app.main import Services
+from app.services import Services
 from app.training import attempts as attempts_module
 from app.training import worker as module
 from app.training.attempts import Taken

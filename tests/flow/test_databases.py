@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from app.core.config import Settings
 from app.core.tables import Event
-from app.main import Services
+from app.services import Services
 from app.training.service import Training
 from tests.flow.postgres import both_databases
 from tests.flow.service import HANG, Service, wait_for
@@ -27,7 +27,7 @@ JOBS = 30
 CLAIM = f"""
 import sys
 from app.core.config import Settings
-from app.main import Services
+from app.services import Services
 services = Services(Settings())
 print("ready", flush=True)
 sys.stdin.readline()

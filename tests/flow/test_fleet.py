@@ -14,7 +14,7 @@ from app.core.errors import Busy
 from app.core.fleet import Fleet
 from app.core.limits import Limits, limits_of
 from app.core.tables import Job, Member
-from app.main import Services
+from app.services import Services
 from app.training.attempts import Attempts, Taken
 from app.training.service import Training
 from tests.flow.postgres import Cluster

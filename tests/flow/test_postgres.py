@@ -20,7 +20,7 @@ from alembic.migration import MigrationContext
 from app.core.config import Settings
 from app.core.db import MIGRATIONS, WRITES, Database
 from app.core.tables import Base
-from app.main import Services
+from app.services import Services
 from app.training.service import Training
 from tests.flow.postgres import Cluster
 from tests.flow.service import HANG, Service, wait_for
