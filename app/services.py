@@ -36,8 +36,6 @@ STARTERS = Path(__file__).resolve().parent / "starters"
 
 
 class Services:
-    """What both the web application and the worker are made of."""
-
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.data_dir = settings.make_data_dir()

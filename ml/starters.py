@@ -1,7 +1,7 @@
 """Make the starter models that the repository ships: `python -m ml.starters INTO`, or `make starters`; an hour.
 
 Each is an ordinary run of `ml.train` whose finished version, card and all, is copied to INTO/NAME. Small enough for a
-repository: at most 45 MB together.
+repository: at most 50 MB together.
 """
 
 import argparse

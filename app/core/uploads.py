@@ -75,7 +75,7 @@ async def receive(
     boundary = options.get(b"boundary")
     if kind != b"multipart/form-data" or not boundary:
         sent = kind.decode("latin-1") or "nothing said about its kind"
-        here = request.url.replace(query="")
+        here = request.base_url.replace(path=request.scope["path"])  # not `url`: a query may be any bytes
         raise UnsupportedMedia(
             f"the body is {sent!r}; send files as multipart/form-data in the field 'file': curl -F file=@PATH {here}"
         )

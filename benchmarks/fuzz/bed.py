@@ -174,7 +174,7 @@ class Bed:
         self._level = logger.level
         logger.setLevel(logging.CRITICAL)
         versions = make_versions(self._versions)
-        with mock.patch("app.main.Reader", ReaderHere):
+        with mock.patch("app.services.Reader", ReaderHere):
             app = create_app(self.settings)
             self._services = Services(self.settings)
         keys = app.state.keys

@@ -33,7 +33,7 @@ def open_session(
             options.add_external_initializers(list(weights), values)
         given = graph if isinstance(graph, bytes) else str(graph)
         session = ort.InferenceSession(given, options, providers=["CPUExecutionProvider"])
-        session._model_bytes = None  # to try another device with, and there is none: a second copy of all weights
+        session._model_bytes = None  # to load it again with, for another device: `weights` are gone by then
         return session
     except Exception as error:  # its exceptions share no base of their own
         name = "a graph of the weights" if isinstance(graph, bytes) else graph.name
