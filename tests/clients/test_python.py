@@ -213,7 +213,7 @@ def test_data_sets(inkling: InklingClient, tmp_path: Path) -> None:
     assert squares.title == "Squares"
     assert isinstance(inkling.preview(squares.id), Image.Image)
     assert squares.id in [each.id for each in inkling.datasets(modality="image")]
-    assert inkling.dataset("lecture").counts["lines"] == 6
+    assert inkling.dataset(added.id).counts["lines"] == 40
 
     inkling.delete_dataset(squares.id)
     with pytest.raises(NotFound, match=squares.id):
