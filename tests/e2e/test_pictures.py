@@ -203,7 +203,10 @@ def test_one_is_looked_at_linked_and_taken_home(pages: Watched, service: Service
     said = look.locator(".nearest [role=status]").inner_text()
     assert f"differs by {found['nearest'][0]['distance']:.2g}" in said
     assert f"below {found['held_out_distance'] / 2:.2g} it would be a copy" in said
-    assert "that it learned from, 0" in str(look.locator(".nearest-row img").first.get_attribute("alt"))
+    first = found["nearest"][0]
+    assert f"Picture {first['index']} that it learned from, {first['label']}" in str(
+        look.locator(".nearest-row img").first.get_attribute("alt")
+    )
 
 
 def test_more_like_this_and_back(pages: Watched, service: Service) -> None:
