@@ -4,6 +4,8 @@
     restart       on the same folder
     make run      as a user starts it, on an installed tree, until /health/ready says so; wall time
     frameworks    importing what the API is made of and nothing else, which no start can be quicker than
+    commands      `app worker --check`, which a container's health check asks every half minute, and `ml.train` of the
+                  lecture's lesson, from nothing to its version
     imports       seconds of CPU and the largest modules of `import app.main` (-X importtime), which must not load torch
 
 CPU time is that of the process that answers, all threads; the first answer is one of POST /predict-next-word, whose
@@ -18,6 +20,7 @@ import compileall
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -106,6 +109,14 @@ def frameworks() -> float:
     return float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
 
 
+def spent(arguments: list[str]) -> float:
+    """CPU seconds of a command, the processes that it waits for among them; it may end with any code."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, *arguments], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
 def imported() -> tuple[float, Counter[str]]:
     """CPU seconds of `import app.main`, and the milliseconds of each package in it."""
     code = "import app.main, sys, time; print(time.process_time(), 'torch' in sys.modules)"
@@ -141,6 +152,18 @@ def measure(rounds: int, only: list[str]) -> Iterator[Row]:
                 note = f"{statistics.median(shares):.2f} of the frameworks' alone"
                 yield Row(f"{name}: CPU to the first answer", CPU_SECONDS, [cpu for cpu, _ in taken], note)
                 yield Row(f"{name}: wall to the first answer", None, [wall for _, wall in taken])
+        if "commands" in only:
+            check = ["-m", "app", "worker", "--check", "--data-dir"]
+            yield Row("app worker --check: CPU", None, [spent([*check, str(folder / "checked")]) for folder in folders])
+            trained = []
+            for folder in folders:
+                run = folder / "lesson"
+                run.mkdir()
+                (run / "spec.json").write_text('{"family": "lstm", "dataset": "lecture", "preset": "lecture"}')
+                trained.append(spent(["-m", "ml.train", str(run)]))
+                if not (run / "artifact" / "manifest.json").exists():
+                    sys.exit("the lecture's lesson was not trained")
+            yield Row("ml.train of the lecture's lesson: CPU", None, trained)
         if "make" in only:
             if subprocess.run(["make", "-q", ".venv/.installed"], cwd=ROOT).returncode:
                 sys.exit("the tree is not installed: make install")
@@ -156,7 +179,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.startup", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parts = ["serve", "make", "imports"]
+    parts = ["serve", "commands", "make", "imports"]
     parser.add_argument("--quick", action="store_true", help="one start of each kind, to see that it works")
     parser.add_argument("--only", nargs="+", choices=parts, default=parts)
     parser.add_argument("--rounds", type=int, default=5)

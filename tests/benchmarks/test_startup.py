@@ -42,3 +42,8 @@ def test_the_frameworks_are_what_the_app_imports() -> None:
     assert 0 < startup.frameworks() < 20
     _, packages = startup.imported()
     assert {name.partition(".")[0] for name in startup.FRAMEWORKS.split(", ")} <= packages.keys()
+
+
+def test_what_a_command_spends_is_that_of_its_own_processes_too() -> None:
+    code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'sum(range(3 * 10**7))'])"
+    assert 0.1 < startup.spent(["-c", code]) < 60
