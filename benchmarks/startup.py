@@ -4,7 +4,7 @@
     restart       on the same folder
     make run      as a user starts it, on an installed tree, until /health/ready says so; wall time
     frameworks    importing what the API is made of and nothing else, which no start can be quicker than
-    commands      `app worker --check`, which a container's health check asks every half minute, and `ml.train` of the
+    commands      `app worker --check`, which a worker's container asks every ten seconds, and `ml.train` of the
                   lecture's lesson, from nothing to its version
     imports       seconds of CPU and the largest modules of `import app.main` (-X importtime), which must not load torch
 
