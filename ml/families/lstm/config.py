@@ -15,6 +15,8 @@ WORDS_A_MINUTE = 600_000  # of training on one core of a server, about, in the s
 # Passes of a text below which what starts from the starter, and knows the language, drops so much of word vectors and
 # of the hidden state; with more it learns the text by heart as what starts from nothing does.
 DROPOUT_BY_PASSES = {10: (0.2, 0.1), 30: (0.3, 0.2)}
+# With more passes than those, and more updates than LONG, the usual rate makes it forget what it knew.
+LONG, LONG_RATE = 6_000, 3e-3
 
 
 class LSTMConfig(BaseModel):
@@ -75,7 +77,8 @@ def _is_by_line(config: LSTMConfig, words: int, lines: int) -> bool:
 
 
 def within(config: LSTMConfig, info: DatasetInfo, budget: Budget) -> LSTMConfig:
-    """How much is dropped where the starter gives what it knows: the less, the fewer passes there are time for."""
+    """How much is dropped where the starter gives what it knows, the less, the fewer passes there are time for; and at
+    which rate a long training learns."""
     words = info.counts.get("words", 0)
     limits = [
         budget.epochs,
@@ -84,9 +87,12 @@ def within(config: LSTMConfig, info: DatasetInfo, budget: Budget) -> LSTMConfig:
     ]
     passes = min(limit for limit in limits if limit is not None)
     dropped = next((shares for most, shares in DROPOUT_BY_PASSES.items() if passes < most), None)
-    if not config.own_words or dropped is None:
+    if not config.own_words:
         return config
-    chosen = dict(zip(("dropout", "dropout_hidden"), dropped, strict=True))
+    if dropped is not None:
+        chosen = dict(zip(("dropout", "dropout_hidden"), dropped, strict=True))
+    else:
+        chosen = {"learning_rate": LONG_RATE} if passes * words > LONG * LARGEST_BATCH else {}
     return config.model_copy(update={name: share for name, share in chosen.items() if getattr(config, name) is None})
 
 

@@ -348,6 +348,27 @@ def test_what_starts_from_a_starter_drops_less_the_fewer_passes(
     assert chosen() == (0.4, 0.3)
 
 
+@pytest.mark.parametrize(
+    ("words", "budget", "rate"),
+    [
+        (200_000, Budget(minutes=15), 0.3 * 3e-3),
+        (200_000, Budget(minutes=5), 0.3 * 6e-3),
+        (25_000, Budget(minutes=2), 0.3 * 6e-3),  # as many passes, an eighth of the updates
+        (25_000, Budget(steps=7_000), 0.3 * 3e-3),
+    ],
+    ids=str,
+)
+def test_a_long_training_that_starts_from_a_starter_takes_half_the_rate(
+    words: int, budget: Budget, rate: float
+) -> None:
+    base = {"embedding": 128, "hidden": 384}
+    assert LSTM.settle("auto", {"own_words": True}, info(words), base, budget).learning_rate == pytest.approx(rate)
+    by_hand = LSTM.settle("auto", {"own_words": True, "learning_rate": 0.01}, info(words), base, budget)
+    assert by_hand.learning_rate == 0.01
+    from_nothing = LSTM.settle("auto", {}, info(words), None, budget)
+    assert from_nothing.learning_rate == 6e-3
+
+
 def test_what_was_chosen_by_hand_stays(tmp_path: Path) -> None:
     config = resolve(LSTMConfig(hidden=7, negatives=0, dropout=0.0), info(800_000))
     assert (config.hidden, config.negatives, config.dropout) == (7, 0, 0.0)
