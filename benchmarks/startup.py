@@ -110,9 +110,11 @@ def frameworks() -> float:
 
 
 def spent(arguments: list[str]) -> float:
-    """CPU seconds of a command, the processes that it waits for among them; it may end with any code."""
+    """CPU seconds of a command, the processes that it waits for among them. A crash would be cheap: it ends this."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, *arguments], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True)
+    if "Traceback" in done.stderr:
+        sys.exit(f"{' '.join(arguments)} crashed:\n{done.stderr}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 

@@ -1,7 +1,7 @@
 """ONNX graphs for a version's weights, made while it is loaded. Knows the format alone, and no file.
 
 A graph says which weights it has, and ONNX Runtime is handed them beside it: written into the graph, they would be
-copied four times on their way, and half of that would stay.
+copied four times on their way.
 
 Written with protobuf and a description of the few fields that are used. Field numbers: the ONNX project's onnx.proto,
 IR 3 to 13.

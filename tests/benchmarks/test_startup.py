@@ -47,3 +47,8 @@ def test_the_frameworks_are_what_the_app_imports() -> None:
 def test_what_a_command_spends_is_that_of_its_own_processes_too() -> None:
     code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'sum(range(3 * 10**7))'])"
     assert 0.1 < startup.spent(["-c", code]) < 60
+
+
+def test_a_command_that_crashes_is_no_measurement() -> None:
+    with pytest.raises(SystemExit, match="crashed"):
+        startup.spent(["-c", "1 / 0"])
