@@ -157,15 +157,17 @@ class Registry:
         job_id: str | None = None,
         *,
         once: bool = False,
+        verified: bool = True,
     ) -> Published:
         """Verify a finished version, take it into the volume, and activate it by policy.
 
         Raises ArtifactError when a file is missing or altered, Conflict when the name holds the other kind of model.
         Asked again for the same job, it answers the same: a worker killed between publishing and saying so must not
-        publish twice. `once`: a version made of the very same files is answered instead of a copy.
+        publish twice. `once`: a version made of the very same files is answered instead of a copy. Not `verified`: that
+        is left to whoever loads it.
         """
         # The copy comes before the database's lock: it may take long.
-        with self.volume.staged(source, name) as staged, self.database.write() as session:
+        with self.volume.staged(source, name, verified=verified) as staged, self.database.write() as session:
             done = self._published(session, job_id)
             if done is not None:
                 active = self._model(session, done.model).active == done.version
@@ -339,7 +341,8 @@ class Registry:
             known = set(session.scalars(select(tables.Model.name)))
         for name in STARTERS:
             if name not in known and (folder / name / artifact.MANIFEST).exists():
-                self.register(folder / name, name, "always")
+                # Came with this program, and is hashed when it is loaded, which for most is at once.
+                self.register(folder / name, name, "always", verified=False)
                 new.append(name)
         return new
 

@@ -54,16 +54,16 @@ class Volume:
         return self.folder / name / str(version)
 
     @contextmanager
-    def staged(self, source: Path, name: str) -> Iterator[Staged | None]:
+    def staged(self, source: Path, name: str, *, verified: bool = True) -> Iterator[Staged | None]:
         """The source's files, verified, under a second name in the volume; None when there is no source any more.
 
         `source` stays until the caller removes it; what was not placed goes when the block ends. `name` is the model's.
-        Raises ArtifactError, Away.
+        Not `verified`: left to whoever loads it. Raises ArtifactError, Away.
         """
         if not source.exists():
             yield None
             return
-        manifest = artifact.verify(source)
+        manifest = artifact.verify(source) if verified else artifact.read(source)
         staged = Staged(self.incoming / uuid4().hex, manifest)
         try:
             with files.new_folder(staged.folder) as new:
