@@ -13,7 +13,7 @@ from fastapi.routing import iter_route_contexts
 from app import __version__
 from app.core import logs, problems, secure, tracing
 from app.core.config import Settings
-from app.core.document import complete
+from app.core.document import Sent, complete
 from app.core.limits import limits_of
 from app.core.metrics import Metrics
 from app.core.security import Cors, Guard, Rules, describe
@@ -94,6 +94,7 @@ def create_app(settings: Settings) -> FastAPI:
         summary="Trains a next-word LSTM and a picture GAN on your own data, and serves them.",
         lifespan=lifespan,
         docs_url=None,  # `app.web` serves it without a CDN
+        openapi_url=None,  # below
         redoc_url=None,
         redirect_slashes=False,  # a redirect names the Host and scheme that the request claimed; /models/ is a 404
         telemetry=tracing.config(tracer) if tracer is not None else tracing.OFF,
@@ -139,8 +140,6 @@ def create_app(settings: Settings) -> FastAPI:
         # As they are: `include_router` would make every route a second time, a tenth of a start, to add nothing.
         app.router.routes.extend(router.routes)
     web.install(app)
-    for route in iter_route_contexts(app.routes):  # after the last one is there
-        rules.add(str(route.path), route.methods, scope_of(route.methods, str(route.path)))
     document_of = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -151,6 +150,9 @@ def create_app(settings: Settings) -> FastAPI:
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
+    app.add_route("/openapi.json", Sent(openapi).answer, include_in_schema=False)
+    for route in iter_route_contexts(app.routes):  # after the last one is there
+        rules.add(str(route.path), route.methods, scope_of(route.methods, str(route.path)))
     return app
 
 

@@ -3,7 +3,12 @@
 Must not know: which routes there are, or what they are for.
 """
 
+import threading
+from collections.abc import Callable
 from typing import Any
+
+from fastapi import Request, Response
+from fastapi.responses import JSONResponse
 
 from app.core.problems import Problem, problems
 
@@ -11,6 +16,20 @@ RETRY_AFTER = {
     "Retry-After": {"description": "Seconds to wait", "schema": {"type": "integer", "minimum": 0}, "required": True}
 }
 ALL = {"X-Request-Id": {"description": "The request's own, or a new one", "schema": {"type": "string"}}}
+
+
+class Sent:
+    """The document as it is sent. Made when it is first asked for, in a thread: that takes some tenths of a second, in
+    which others are answered; then kept."""
+
+    def __init__(self, document: Callable[[], dict[str, Any]]) -> None:
+        self._document, self._lock, self._body = document, threading.Lock(), b""
+
+    def answer(self, request: Request) -> Response:
+        """The endpoint."""
+        with self._lock:
+            self._body = self._body or bytes(JSONResponse(self._document()).body)
+        return Response(self._body, media_type="application/json")
 
 
 def links(**targets: tuple[str, dict[str, str]]) -> dict[str, Any]:
