@@ -14,4 +14,4 @@ BaseModel.model_config["defer_build"] = True
 # No model here is one of pydantic 1, whose copy inside pydantic FastAPI would load to ask.
 sys.modules.setdefault("pydantic.v1", None)  # type: ignore[arg-type]  # what Python takes for "cannot be imported"
 # FastAPI keeps this back where it makes a route, which is now before it is said.
-warnings.filterwarnings("ignore", "The 'alias' attribute with value 'body'", UnsupportedFieldAttributeWarning)
+warnings.filterwarnings("ignore", "The 'alias' attribute with value", UnsupportedFieldAttributeWarning)
