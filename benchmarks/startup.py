@@ -12,7 +12,8 @@ CPU time is that of the process that answers, all threads; the first answer is o
 model has to be in memory. Files are in the page cache: what is measured is the service, not the disk. Bounds: 1.5 s of
 CPU to the first answer (median of the restarts, and of the first starts); ready within 3 s after `make run`.
 The same start takes half as much again in a slow hour of a shared machine; the frameworks, measured start by start
-with it, tell such an hour from a slower program.
+with it, tell such an hour from a slower program. How Python itself was compiled counts for a quarter: `--python` names
+another one, which then starts the same service with the same packages by turns with this one.
 """
 
 import argparse
@@ -27,13 +28,15 @@ import socket
 import statistics
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from types import MappingProxyType
 
 from benchmarks.service import ROOT, machine
 
@@ -69,12 +72,24 @@ class Row:
         return f"{verdict} {self.name:44}{self.value:8.2f} {spread:>16} {bound:>6}  {self.note}".rstrip()
 
 
-def start(data_dir: Path, command: list[str], question: tuple[str, str, str | None]) -> tuple[float, float]:
+def packages_for(python: str) -> dict[str, str]:
+    """The environment in which another Python of this version finds the packages that are installed for this one."""
+    if python == sys.executable:
+        return {}
+    return {"PYTHONPATH": os.pathsep.join(dict.fromkeys(sysconfig.get_path(kind) for kind in ("purelib", "platlib")))}
+
+
+def start(
+    data_dir: Path,
+    command: list[str],
+    question: tuple[str, str, str | None],
+    variables: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[float, float]:
     """(CPU of the process, wall) in seconds until the question is answered with 200; then it is stopped."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    environment = os.environ | {"INKLING_DATA_DIR": str(data_dir), "INKLING_PORT": str(port)}
+    environment = os.environ | {"INKLING_DATA_DIR": str(data_dir), "INKLING_PORT": str(port)} | variables
     begin = time.monotonic()
     process = subprocess.Popen(
         command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, process_group=0
@@ -103,15 +118,12 @@ def _answers(port: int, question: tuple[str, str, str | None]) -> bool:
         connection.close()
 
 
-def frameworks() -> float:
+def frameworks(python: str = sys.executable) -> float:
     """CPU seconds of a Python that imports the FRAMEWORKS as the API does: without looking for garbage meanwhile, and
     with what `app/__init__.py` has them put off."""
-    command = [
-        sys.executable,
-        "-c",
-        f"import gc; gc.disable(); import app, {FRAMEWORKS}, time; print(time.process_time())",
-    ]
-    return float(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+    command = [python, "-c", f"import gc; gc.disable(); import app, {FRAMEWORKS}, time; print(time.process_time())"]
+    environment = os.environ | packages_for(python)
+    return float(subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout)
 
 
 def spent(arguments: list[str]) -> float:
@@ -138,9 +150,28 @@ def imported() -> tuple[float, Counter[str]]:
     return float(seconds), packages
 
 
-def measure(rounds: int, only: list[str]) -> Iterator[Row]:
-    """Row by row; `make run` comes last, because a tree that is not installed ends it with an error."""
-    serve = [sys.executable, "-m", "app", "serve"]
+def served(rounds: int, folders: list[Path], pythons: list[str]) -> Iterator[Row]:
+    """First starts and restarts by each Python, by turns."""
+    alone, first, again = ({python: [] for python in pythons} for _ in range(3))
+    for number in range(rounds):
+        for python in pythons:
+            alone[python].append(frameworks(python))
+            for taken in (first, again):
+                data = folders[number] / ("data" if python == sys.executable else "other")
+                taken[python].append(start(data, [python, "-m", "app", "serve"], QUESTION, packages_for(python)))
+    for python in pythons:
+        by = "" if python == sys.executable else ", --python"
+        yield Row(f"frameworks imported alone{by}: CPU", None, alone[python])
+        for name, taken in (("first start", first[python]), ("restart", again[python])):
+            shares = [cpu / least for (cpu, _), least in zip(taken, alone[python], strict=True)]
+            note = f"{statistics.median(shares):.2f} of the frameworks' alone"
+            yield Row(f"{name}{by}: CPU to the first answer", CPU_SECONDS, [cpu for cpu, _ in taken], note)
+            yield Row(f"{name}{by}: wall to the first answer", None, [wall for _, wall in taken])
+
+
+def measure(rounds: int, only: list[str], other: str | None = None) -> Iterator[Row]:
+    """Row by row; `make run` comes last, because a tree that is not installed ends it with an error. `other`: another
+    Python that starts the service, too."""
     if "imports" in only:
         imports = [imported() for _ in range(rounds)]
         largest = ", ".join(f"{name} {ms}" for name, ms in min(imports, key=lambda each: each[0])[1].most_common(8))
@@ -148,17 +179,7 @@ def measure(rounds: int, only: list[str]) -> Iterator[Row]:
     folders = [Path(tempfile.mkdtemp(prefix="inkling-startup-")) for _ in range(rounds)]
     try:
         if "serve" in only:
-            alone, first, again = [], [], []
-            for folder in folders:
-                alone.append(frameworks())
-                first.append(start(folder / "data", serve, QUESTION))
-                again.append(start(folder / "data", serve, QUESTION))
-            yield Row("importing the frameworks alone: CPU", None, alone)
-            for name, taken in (("first start", first), ("restart", again)):
-                shares = [cpu / least for (cpu, _), least in zip(taken, alone, strict=True)]
-                note = f"{statistics.median(shares):.2f} of the frameworks' alone"
-                yield Row(f"{name}: CPU to the first answer", CPU_SECONDS, [cpu for cpu, _ in taken], note)
-                yield Row(f"{name}: wall to the first answer", None, [wall for _, wall in taken])
+            yield from served(rounds, folders, [sys.executable, other] if other else [sys.executable])
         if "commands" in only:
             check = ["-m", "app", "worker", "--check", "--data-dir"]
             yield Row("app worker --check: CPU", None, [spent([*check, str(folder / "checked")]) for folder in folders])
@@ -190,6 +211,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one start of each kind, to see that it works")
     parser.add_argument("--only", nargs="+", choices=parts, default=parts)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--python", metavar="PATH", help="another Python of this version, to start the service, too")
     parser.add_argument("--json", type=Path, default=ROOT / "build" / "startup.json")
     arguments = parser.parse_args()
     rounds = 1 if arguments.quick else arguments.rounds
@@ -197,7 +219,7 @@ def main() -> None:
     for package in ("app", "ml"):  # as `make install` and the Dockerfile do, and else the first start
         compileall.compile_dir(ROOT / package, quiet=1)
     rows = []
-    for row in measure(rounds, arguments.only):
+    for row in measure(rounds, arguments.only, arguments.python):
         print(row, flush=True)
         rows.append(row)
     arguments.json.parent.mkdir(parents=True, exist_ok=True)

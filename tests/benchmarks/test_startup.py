@@ -1,6 +1,7 @@
 """benchmarks.startup: what is imported, and how it judges."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,8 +27,8 @@ def test_a_row_is_judged_by_its_median() -> None:
 def test_a_missed_bound_ends_it_with_an_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, seconds: float, code: int
 ) -> None:
-    monkeypatch.setattr(startup, "start", lambda folder, command, question: (seconds, 9.0))
-    monkeypatch.setattr(startup, "frameworks", lambda: 0.5)
+    monkeypatch.setattr(startup, "start", lambda folder, command, question, variables: (seconds, 9.0))
+    monkeypatch.setattr(startup, "frameworks", lambda python: 0.5)
     into = tmp_path / "startup.json"
     monkeypatch.setattr("sys.argv", ["startup", "--rounds", "2", "--only", "serve", "--json", str(into)])
     with pytest.raises(SystemExit) as ended:
@@ -42,6 +43,24 @@ def test_the_frameworks_are_what_the_app_imports() -> None:
     assert 0 < startup.frameworks() < 20
     _, packages = startup.imported()
     assert {name.partition(".")[0] for name in startup.FRAMEWORKS.split(", ")} <= packages.keys()
+
+
+def test_another_python_has_a_folder_of_its_own_and_the_packages_of_this_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    other = tmp_path / "python"
+    other.symlink_to(Path(sys.executable).resolve())  # beside no virtual environment: it finds nothing by itself
+    seen = []
+
+    def start(folder: Path, command: list[str], question: object, variables: dict[str, str]) -> tuple[float, float]:
+        seen.append((folder.name, command[0], bool(variables)))
+        return 1.0 if command[0] == str(other) else 2.0, 9.0
+
+    monkeypatch.setattr(startup, "start", start)
+    rows = list(startup.measure(1, ["serve"], str(other)))
+    assert seen == [("data", sys.executable, False)] * 2 + [("other", str(other), True)] * 2
+    assert [row.value for row in rows if "CPU to" in row.name] == [2.0, 2.0, 1.0, 1.0]
+    assert 0 < rows[5].value < 20  # the frameworks, really imported by it
 
 
 def test_what_a_command_spends_is_that_of_its_own_processes_too() -> None:
