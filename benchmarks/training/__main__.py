@@ -2,6 +2,7 @@
 
     .venv/bin/python -m benchmarks.training
     .venv/bin/python -m benchmarks.training --only lstm,gan-28
+    .venv/bin/python -m benchmarks.training --only gpu      where there is a graphics card
     .venv/bin/python -m benchmarks.training --quick
 
 Everyone runs alone in a process of its own, on one thread, the contestants in turns; a ratio is taken within a round,
@@ -13,6 +14,7 @@ defaults (two layers of 200, 20 streams of 35, all words in the softmax) and the
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -96,16 +98,31 @@ ROWS = [
         for name in ("lstm", "gan-28")
         for way in ("2-threads", "2-processes")
     ),
+    *(
+        row
+        for name in ("lstm", "gan-28", "gan-64")
+        for row in (
+            ratio(f"gpu-{name}", f"gpu-{name}", f"1-thread-{name}", "a GPU / one thread, by the clock", None, "wall"),
+            Row(
+                f"gpu-{name}-busy",
+                "share of the time in which the GPU was busy",
+                (f"gpu-{name}",),
+                lambda told, name=name: told[f"gpu-{name}"]["busy"],
+            ),
+        )
+    ),
 ]
 
 
 def measure(name: str, seconds: float, folder: Path) -> dict[str, float]:
     """One measurement, in this process. Torch is imported only where something is measured."""
-    from benchmarks.training import contestants, cores
+    from benchmarks.training import contestants, cores, graphics
 
     kind, _, rest = name.partition("-")
     if name == "products":
         return contestants.products(min(2.0, seconds))
+    if kind == "gpu":
+        return graphics.rate(rest, seconds, folder)
     if kind == "shares":
         return contestants.shares(rest, 12 * seconds, folder)
     for way in ("1-thread", "2-threads", "2-processes"):
@@ -149,9 +166,12 @@ def rates_table(rounds: Sequence[Told]) -> str:
 
 
 def chosen(only: str | None) -> list[Row]:
-    """The rows asked for. Raises ValueError for a name that is none; `lstm` and `gan` are all that begin so."""
+    """The rows asked for; of a graphics card's none where there is no card, unless they are named.
+
+    Raises ValueError for a name that is none; `lstm` and `gan` are all that begin so.
+    """
     if only is None:
-        return ROWS
+        return [row for row in ROWS if not row.name.startswith("gpu-") or shutil.which("nvidia-smi")]
     wanted = only.split(",")
     unknown = [name for name in wanted if not any(row.name.startswith(name) for row in ROWS)]
     if unknown:

@@ -21,6 +21,7 @@ from ml.families import catalog
 from ml.families.arithmetic import choose_products
 from ml.process import keep_freed_memory
 
+CPU = torch.device("cpu")
 Update = Callable[[], int]  # one update: how many words or pictures it looked at
 TEXT = "shakespeare"
 PICTURES = {28: "mnist", 32: "faces", 64: "faces"}
@@ -42,13 +43,13 @@ def prepare(kind: str, dataset: str, config: dict[str, Any], folder: Path) -> tu
     return family, settled, family.load(prepared)
 
 
-def ours(kind: str, dataset: str, folder: Path, **config: Any) -> Update:
+def ours(kind: str, dataset: str, folder: Path, device: torch.device = CPU, **config: Any) -> Update:
     """The product's own update, batches included. No evaluation, checkpoint or preview: those are other rows."""
     family, settled, data = prepare(kind, dataset, config, folder)
     keep_freed_memory()
     choose_products()
     torch.manual_seed(0)
-    state = family.build(settled, data, torch.device("cpu"))
+    state = family.build(settled, data, device)
     state.progress = 0.1  # behind the warm-up of the rate
 
     def batches() -> Iterator[Any]:

@@ -1,11 +1,15 @@
 """benchmarks.training: what its figures mean, and how it judges."""
 
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks.training import __main__ as training
+from benchmarks.training import contestants, graphics
 from benchmarks.training.__main__ import ROWS, Row, chosen, flops_a_word, of_the_core, ratio, table
 
 
@@ -48,9 +52,33 @@ def test_names_are_unique_and_their_beginnings_choose() -> None:
     assert len(names) == len(set(names))
     assert [row.name for row in chosen("gan-28")] == ["gan-28"]
     assert {row.name for row in chosen("lstm")} == {name for name in names if name.startswith("lstm")}
-    assert chosen(None) is ROWS
+    assert [row.name for row in chosen("gpu-lstm-b")] == ["gpu-lstm-busy"]
     with pytest.raises(ValueError, match="no row nothing; there are lstm"):
         chosen("gan-28,nothing")
+
+
+def test_a_card_has_rows_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for found, names in ((None, {"lstm", "gan"}), ("/usr/bin/nvidia-smi", {"lstm", "gan", "gpu"})):
+        monkeypatch.setattr("shutil.which", lambda _, found=found: found)
+        assert {row.name.partition("-")[0] for row in chosen(None)} == names
+
+
+def test_of_a_card_its_mean_of_the_busiest_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tool = tmp_path / "nvidia-smi"  # two cards, the first with nothing to do
+    tool.write_text("#!/bin/sh\nwhile :; do printf '0, 0\\n1, 80\\n'; sleep .2; done\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    given = {}
+
+    def ours(kind: str, dataset: str, folder: Path, **options: object) -> Callable[[], int]:
+        given.update(kind=kind, dataset=dataset, **options)
+        return lambda: time.sleep(0.01) or 32  # type: ignore[func-returns-value]
+
+    monkeypatch.setattr(contestants, "ours", ours)
+    told = graphics.rate("gan-64", 1.0, tmp_path, device="cpu")
+    assert given == {"kind": "gan", "dataset": "faces", "size": 64, "device": torch.device("cpu")}
+    assert told["busy"] == pytest.approx(0.8)
+    assert 0 < told["wall"] <= 32 * told["updates"]  # of a second at least
 
 
 def test_the_table_has_bounds_and_spread() -> None:
