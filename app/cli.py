@@ -1,5 +1,6 @@
 """The command line: python -m app serve | worker | train | models | datasets | keys | backup | restore."""
 
+import gc
 import signal
 import socket
 import sys
@@ -77,6 +78,7 @@ def serve(
     """Answer over HTTP, with one worker beside it that trains."""
     settings = settings_of(data_dir)
     logs.configure(settings.log_level, settings.log_format)
+    gc.disable()  # as in `app.__main__`; the service looks again when it answers
     from app.serve import serve as run_service  # not for a worker
 
     raise typer.Exit(run_service(settings, with_worker=worker and not share, shared=share))

@@ -111,6 +111,7 @@ class _Server(uvicorn.Server):
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GARBAGE)
+        gc.enable()
         # A thread that loads a version gives the interpreter up ten times sooner than by default: in its 5 ms turns
         # answers would queue up.
         sys.setswitchinterval(0.0005)
