@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from ml.data.store import Singles
 from ml.export import export_onnx
 from ml.families.base import Family, Preview, Split, State, TrainingError, load_weights, read_weights
 from ml.families.density import figure
+from ml.families.density.chain import SLOPE, Chain
 from ml.families.density.config import DensityConfig
 from ml.families.density.figure import Moment
 from ml.families.optimizers import Adam
@@ -26,7 +27,6 @@ from ml.families.schedule import hold_then_decay
 
 LEAST_NUMBERS = 1000
 SEEDS: dict[Split, int] = {"train": 1, "validation": 2, "test": 3}  # of what is drawn to be measured
-SLOPE = 0.2  # of the leaky rectifier
 REACH = 2.5  # deviations over which the first bends lie
 STEEP_G, STEEP_D = 2.0, 4.0  # slopes of the first layers: two peaks need both steeper than usual
 FIRST = 0.6  # share of the usual weights that the last layer begins with
@@ -71,8 +71,12 @@ class Generator(nn.Module):
         self.register_buffer("updates", torch.tensor(0))  # that its weights have seen
 
     def forward(self, z: Tensor) -> Tensor:
-        out: Tensor = self.mean + self.deviation * self.body(z)
+        out: Tensor = self.scaled(self.body(z))
         return out
+
+    def scaled(self, out: Tensor) -> Tensor:
+        """What the body gives, in the data's own scale."""
+        return self.mean + self.deviation * out
 
 
 class Discriminator(nn.Module):
@@ -88,8 +92,12 @@ class Discriminator(nn.Module):
         self.register_buffer("deviation", torch.tensor(deviation))
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.body((x - self.mean) / self.deviation)
+        out: Tensor = self.body(self.normalised(x))
         return out
+
+    def normalised(self, x: Tensor) -> Tensor:
+        """What the body sees."""
+        return (x - self.mean) / self.deviation
 
 
 @dataclass(frozen=True)
@@ -127,7 +135,6 @@ class DensityFamily(Family[DensityConfig, NumberData]):
         average = deepcopy(generator).requires_grad_(False)
 
         def adam(module: nn.Module) -> torch.optim.Optimizer:
-            # fused: as small as these networks are, most of the time goes into calls
             return Adam(module.parameters(), betas=(config.beta1, config.beta2), fused=True)
 
         return State(
@@ -152,34 +159,40 @@ class DensityFamily(Family[DensityConfig, NumberData]):
         for part in images.shuffled_batches(len(train), _taken(config), seed, epoch, start):
             yield train[torch.from_numpy(part)]
 
+    @torch.no_grad()
     def train_step(self, state: State, config: DensityConfig, data: NumberData, batch: Any) -> dict[str, Tensor]:
-        generator, discriminator, average = (state.modules[n] for n in ("generator", "discriminator", "average"))
+        generator, average = cast(Generator, state.modules["generator"]), cast(Generator, state.modules["average"])
+        discriminator = cast(Discriminator, state.modules["discriminator"])
         self._remember(state, data)
-        optimizer_g, optimizer_d = state.optimizers["generator"], state.optimizers["discriminator"]
+        optimizer_g, optimizer_d = (cast(Adam, state.optimizers[name]) for name in ("generator", "discriminator"))
         rate = config.learning_rate * hold_then_decay(state.progress, config.hold)
         optimizer_g.param_groups[0]["lr"], optimizer_d.param_groups[0]["lr"] = rate, config.discriminator_rate * rate
 
-        batch = batch.to(state.device)
-        with torch.no_grad():  # at once for all updates of D: G stands still meanwhile
-            drawn = generator(torch.randn_like(batch))
-        parts = (given.chunk(config.discriminator_steps) for given in (batch, drawn))
-        for real, fake in zip(*parts, strict=True):
-            d_real, d_fake = discriminator(torch.cat([real, fake])).chunk(2)
-            loss_d = F.softplus(-d_real).mean() + F.softplus(d_fake).mean()  # -E[log D(x)] - E[log(1 - D(G(z)))]
-            _update(optimizer_d, loss_d)
+        g, d = Chain(generator.body), Chain(discriminator.body)
+        real = batch.to(state.device)
+        fake = generator.scaled(g.forward(torch.randn_like(real))[0])  # for all updates of D: G stands still meanwhile
+        parts = (discriminator.normalised(given).chunk(config.discriminator_steps) for given in (real, fake))
+        for pair in zip(*parts, strict=True):
+            logits, inputs = d.forward(torch.cat(pair))
+            slope = torch.sigmoid(logits)  # of -E[log(1 - D(G(z)))], and less 1 of -E[log D(x)]
+            slope[: len(pair[0])] -= 1
+            optimizer_d.step_with(d.backward(inputs, slope / len(pair[0])))
+        d_real, d_fake = logits.chunk(2)
+        loss_d = F.softplus(-d_real).mean() + F.softplus(d_fake).mean()
 
-        discriminator.requires_grad_(False)
-        d_fake = discriminator(generator(torch.randn_like(real)))
-        # minimax: minimise E[log(1 - D(G(z)))]; non-saturating: minimise -E[log D(G(z))]
-        loss_g = -F.softplus(d_fake).mean() if config.objective == "minimax" else F.softplus(-d_fake).mean()
-        _update(optimizer_g, loss_g)
-        discriminator.requires_grad_(True)
+        out, inputs_g = g.forward(torch.randn_like(pair[0]))
+        d_fake, inputs_d = d.forward(discriminator.normalised(generator.scaled(out)))
+        if config.objective == "minimax":  # minimise E[log(1 - D(G(z)))]
+            loss_g, slope = -F.softplus(d_fake).mean(), -torch.sigmoid(d_fake)
+        else:  # non-saturating: minimise -E[log D(G(z))]
+            loss_g, slope = F.softplus(-d_fake).mean(), -torch.sigmoid(-d_fake)
+        scale = generator.deviation / discriminator.deviation
+        optimizer_g.step_with(g.backward(inputs_g, d.to_input(inputs_d, slope / len(slope)) * scale))
 
-        with torch.no_grad():
-            torch._foreach_lerp_(list(average.parameters()), list(generator.parameters()), 1 - config.ema)
-            for counted in (generator, average):
-                counted.get_buffer("updates").add_(1)
-        return {"loss_d": loss_d.detach(), "loss_g": loss_g.detach()}
+        torch._foreach_lerp_(Chain(average.body).parameters, g.parameters, 1 - config.ema)
+        generator.updates.add_(1)
+        average.updates.add_(1)
+        return {"loss_d": loss_d, "loss_g": loss_g}
 
     @torch.no_grad()
     def evaluate(self, state: State, config: DensityConfig, data: NumberData, split: Split) -> dict[str, float]:
@@ -253,9 +266,3 @@ class DensityFamily(Family[DensityConfig, NumberData]):
 def _taken(config: DensityConfig) -> int:
     """Real numbers that one step of the loop takes."""
     return config.batch_size * config.discriminator_steps
-
-
-def _update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()

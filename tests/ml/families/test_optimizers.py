@@ -39,6 +39,26 @@ def test_they_are_torchs_to_the_bit_and_after_a_resume(name: str, fused: bool) -
         assert said["param_groups"] == theirs_said["param_groups"]
 
 
+def test_gradients_may_be_handed_over() -> None:
+    theirs, said = trained(torch.optim.Adam, fused=True)
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 3))
+    optimizer = optimizers.Adam(net.parameters(), lr=0.01, fused=True)
+    for step in range(6):
+        optimizer.param_groups[0]["lr"] = 0.01 / (1 + step)
+        loss = net(torch.full((4, 5), 0.1 * step)).square().sum()
+        optimizer.step_with(torch.autograd.grad(loss, list(net.parameters())))
+        if step == 3:
+            kept = optimizer.state_dict()
+            optimizer = optimizers.Adam(net.parameters(), lr=1.0, fused=True)
+            optimizer.load_state_dict(kept)
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), theirs, strict=True))
+    ours = optimizer.state_dict()
+    assert ours["param_groups"] == said["param_groups"]
+    for ours_of, theirs_of in zip(ours["state"].values(), said["state"].values(), strict=True):  # type: ignore[attr-defined]
+        assert all(torch.equal(ours_of[name], theirs_of[name]) for name in theirs_of)
+
+
 def test_a_step_leaves_no_graph_and_tells_its_hooks() -> None:
     parameter = nn.Parameter(torch.ones(3))
     optimizer = optimizers.AdamW([parameter])
@@ -62,6 +82,8 @@ for make in (Adam, AdamW):
     parameter.sum().backward()
     optimizer.step()
     optimizer.load_state_dict(optimizer.state_dict())
+optimizer = Adam([parameter], fused=True)
+optimizer.step_with([torch.ones(3)])
 print({"torch._dynamo", "sympy"} & sys.modules.keys())
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
