@@ -30,6 +30,9 @@ SEEDS: dict[Split, int] = {"train": 1, "validation": 2, "test": 3}  # of what is
 REACH = 2.5  # deviations over which the first bends lie
 STEEP_G, STEEP_D = 2.0, 4.0  # slopes of the first layers: two peaks need both steeper than usual
 FIRST = 0.6  # share of the usual weights that the last layer begins with
+# Deviations of the data between its mean and that of what is generated first, at most. Where the two do not meet, D
+# tells them apart for certain, and minimax has no gradient left (Arjovsky and Bottou 2017, arXiv:1701.04862).
+BESIDE = 1.5
 
 
 def _networks(config: DensityConfig, steep: float) -> nn.Sequential:
@@ -69,6 +72,9 @@ class Generator(nn.Module):
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("deviation", torch.tensor(deviation))
         self.register_buffer("updates", torch.tensor(0))  # that its weights have seen
+        with torch.no_grad():
+            begins = self.body(torch.special.ndtri(torch.linspace(0.005, 0.995, 100))[:, None]).mean()
+            cast(nn.Linear, self.body[-1]).bias.add_(begins.clamp(-BESIDE, BESIDE) - begins)
 
     def forward(self, z: Tensor) -> Tensor:
         out: Tensor = self.scaled(self.body(z))

@@ -19,7 +19,7 @@ from ml.families import catalog
 from ml.families.base import TrainingError
 from ml.families.density import figure
 from ml.families.density.config import DensityConfig
-from ml.families.density.model import Discriminator, Generator
+from ml.families.density.model import BESIDE, Discriminator, Generator
 from ml.graph import inspect
 from ml.run import Budget, RunDir, RunSpec
 from ml.serve.density import Density
@@ -100,6 +100,16 @@ def test_the_figure_is_told_in_numbers_too(done: Trainer) -> None:
     np.testing.assert_allclose(middle, 0.5, atol=0.25)
     assert len(last["z"]) == len(last["mapped"]) == figure.ARROWS
     assert np.median(last["mapped"]) == pytest.approx(4, abs=0.2)
+
+
+def test_what_is_generated_first_lies_beside_the_data_and_not_far_away() -> None:
+    z, means = torch.from_numpy(builtin_noise(1)), []
+    for seed in (1008, 2013, *range(20)):  # of the first two no number fell among the data's
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            means.append((Generator(DensityConfig(), 4.0, 0.5)(z).mean().item() - 4) / 0.5)
+    assert max(map(abs, means)) < BESIDE + 0.2
+    assert np.median(np.abs(means)) > 0.5  # a class is to see it move
 
 
 def test_served_numbers_are_the_trained_modules(done: Trainer) -> None:
