@@ -12,7 +12,7 @@ CPU time is that of the process that answers, all threads; the first answer is o
 model has to be in memory. Files are in the page cache: what is measured is the service, not the disk. Bounds: 1.5 s of
 CPU to the first answer (median of the restarts, and of the first starts); ready within 3 s after `make run`.
 The same start takes half as much again in a slow hour of a shared machine; the frameworks, measured start by start
-with it, tell such an hour from a slower program. How Python itself was compiled counts for a quarter: `--python` names
+with it, tell such an hour from a slower program. How Python itself was compiled counts for a seventh: `--python` names
 another one, which then starts the same service with the same packages by turns with this one.
 """
 
