@@ -95,16 +95,28 @@ def _write(tar: tarfile.TarFile, folder: Path, source: Path | None) -> None:
             copy = Path(scratch) / DATABASE
             needed = _copy_database(source, copy)
             tar.add(copy, DATABASE)
-        held = set()
-        for path in _found(folder):
-            name = path.relative_to(folder).as_posix()
-            try:
-                tar.add(path, name, recursive=False)
-            except FileNotFoundError:  # a checkpoint that a newer one replaced, or a folder that was deleted
-                continue
-            held.add(name)
+        held: set[str] = set()
+        tops = [folder / name for name in FOLDERS]
+        for _ in range(TRIES):
+            tops = [path for top in tops for path in _add(tar, folder, top, held)]
     for name in needed - held:
         raise _Deleted(name)
+
+
+def _add(tar: tarfile.TarFile, folder: Path, top: Path, held: set[str]) -> set[Path]:
+    """Add what is in `top` and not in `held`, and note it there. Returns the folders that lost a file meanwhile: to a
+    newer checkpoint, which is to be had instead."""
+    changed = set()
+    for path in _found(top):
+        name = path.relative_to(folder).as_posix()
+        if name in held:
+            continue
+        try:
+            tar.add(path, name, recursive=False)
+            held.add(name)
+        except FileNotFoundError:
+            changed.add(path.parent)
+    return changed
 
 
 def _copy_database(source: Path, copy: Path) -> set[str]:
@@ -120,13 +132,12 @@ def _copy_database(source: Path, copy: Path) -> set[str]:
     return needed
 
 
-def _found(folder: Path) -> Iterator[Path]:
+def _found(top: Path) -> Iterator[Path]:
     """Folders and files to keep, a folder before what is in it. Names with a dot in front are locks and leftovers."""
-    for top in FOLDERS:
-        for parent, folders, names in os.walk(folder / top):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            yield Path(parent)
-            yield from (Path(parent) / name for name in sorted(names) if not name.startswith("."))
+    for parent, folders, names in os.walk(top):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield Path(parent)
+        yield from (Path(parent) / name for name in sorted(names) if not name.startswith("."))
 
 
 def restore(settings: Settings, file: Path) -> dict[str, object]:

@@ -115,6 +115,31 @@ def test_what_is_deleted_meanwhile_is_no_half_of_it(
     there.close()
 
 
+def test_a_checkpoint_that_is_replaced_meanwhile_is_in_it(
+    services: Services, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints = services.jobs.runs / "a" / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    (checkpoints / "1").write_text("old")
+    add = tarfile.TarFile.add
+
+    def replace_first(tar: tarfile.TarFile, path: Path, name: str, **options: bool) -> None:
+        if path.name in "12":
+            path.rename(checkpoints / str(int(path.name) + 1))
+        add(tar, path, name, **options)
+
+    monkeypatch.setattr(tarfile.TarFile, "add", replace_first)
+    back_up(settings, tmp_path / "all.tar")
+    with tarfile.open(tmp_path / "all.tar") as tar:
+        names = tar.getnames()
+    assert [name for name in names if name.startswith("runs/a")] == [
+        "runs/a",
+        "runs/a/checkpoints",
+        "runs/a/checkpoints/3",
+    ]
+    assert len(names) == len(set(names))
+
+
 def refused(act: Callable[[], object], says: str) -> None:
     with pytest.raises(StartError, match=says):
         act()
