@@ -23,28 +23,25 @@ class _Uncompiled(Optimizer):
 
 class Adam(_Uncompiled, torch.optim.Adam):
     step = torch.no_grad()(inspect.unwrap(torch.optim.Adam.step))
+    _held: tuple[object, tuple[list[Tensor], ...]] | None = None  # what `step_with` needs, and of which state
 
     @torch.no_grad()
     def step_with(self, gradients: Sequence[Tensor]) -> None:
         """As `step`, fused, where these are the gradients of all parameters, in their order.
 
         Nothing is looked up, no hook called and no weight decayed: networks that are learned in a millisecond an
-        update spend a third of it there.
+        update spend a third of it there. Its parameters share one count of steps: not to be mixed with `step`.
         """
         (group,) = self.param_groups
-        parameters: list[Tensor] = group["params"]
-        if not self.state:
-            for each in parameters:
-                made = {name: torch.zeros_like(each) for name in ("exp_avg", "exp_avg_sq")}
-                self.state[each] = {"step": torch.zeros((), device=each.device), **made}
-        states = [self.state[each] for each in parameters]
-        steps = [state["step"] for state in states]
-        torch._foreach_add_(steps, 1)
+        if self._held is None or self._held[0] is not self.state:
+            self._held = self.state, self._gathered(group["params"])
+        parameters, means, squares, steps = self._held[1]
+        steps[0].add_(1)
         torch._fused_adam_(
             parameters,
             list(gradients),
-            [state["exp_avg"] for state in states],
-            [state["exp_avg_sq"] for state in states],
+            means,
+            squares,
             [],
             steps,
             amsgrad=False,
@@ -55,6 +52,18 @@ class Adam(_Uncompiled, torch.optim.Adam):
             eps=group["eps"],
             maximize=False,
         )
+
+    def _gathered(self, parameters: list[Tensor]) -> tuple[list[Tensor], ...]:
+        """The parameters, both their moments, and one count of steps that all of them share."""
+        for each in parameters:
+            if each not in self.state:
+                made = {name: torch.zeros_like(each) for name in ("exp_avg", "exp_avg_sq")}
+                self.state[each] = {"step": torch.zeros((), device=each.device), **made}
+        states = [self.state[each] for each in parameters]
+        for state in states:
+            state["step"] = states[0]["step"]
+        moments = ([state[name] for state in states] for name in ("exp_avg", "exp_avg_sq", "step"))
+        return parameters, *moments
 
 
 class AdamW(_Uncompiled, torch.optim.AdamW):

@@ -5,6 +5,7 @@ long (`docs/experiments.md`). Must not know: losses.
 """
 
 from collections.abc import Sequence
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,17 @@ from torch import Tensor, nn
 
 SLOPE = 0.2  # of the leaky rectifier
 _of_rectifier = torch.ops.aten.leaky_relu_backward.default
+
+
+_made: WeakKeyDictionary[nn.Sequential, "Chain"] = WeakKeyDictionary()
+
+
+def chain_of(body: nn.Sequential) -> "Chain":
+    """The one made before, where `body` still has its weights at the same place."""
+    chain = _made.get(body)
+    if chain is None or not chain.in_place():
+        chain = _made[body] = Chain(body)
+    return chain
 
 
 class Chain:
@@ -22,12 +34,16 @@ class Chain:
         self.parameters: list[Tensor] = [each for layer in layers for each in (layer.weight, layer.bias)]
         self._layers = [(layer.weight, layer.weight.t(), layer.bias) for layer in layers]
 
+    def in_place(self) -> bool:
+        """Whether no weight has been moved since, as to another device."""
+        return all(turned.data_ptr() == weight.data_ptr() for weight, turned, _ in self._layers)
+
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Of x (B, first in) the output (B, last out), and what `backward` needs: each layer's input."""
         inputs: list[Tensor] = []
         for _, turned, bias in self._layers:
             if inputs:
-                x = F.leaky_relu(x, SLOPE)
+                x = F.leaky_relu(x, SLOPE, inplace=True)
             inputs.append(x)
             x = torch.addmm(bias, x, turned)
         return x, inputs

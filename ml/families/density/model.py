@@ -19,7 +19,7 @@ from ml.data.store import Singles
 from ml.export import export_onnx
 from ml.families.base import Family, Preview, Split, State, TrainingError, load_weights, read_weights
 from ml.families.density import figure
-from ml.families.density.chain import SLOPE, Chain
+from ml.families.density.chain import SLOPE, chain_of
 from ml.families.density.config import DensityConfig
 from ml.families.density.figure import Moment
 from ml.families.optimizers import Adam
@@ -161,9 +161,9 @@ class DensityFamily(Family[DensityConfig, NumberData]):
         return max(1, len(data.splits["train"]) // _taken(config))
 
     def batches(self, data: NumberData, config: DensityConfig, seed: int, epoch: int, start: int) -> Iterator[Tensor]:
-        train = torch.from_numpy(data.splits["train"])[:, None]
+        train = data.splits["train"]
         for part in images.shuffled_batches(len(train), _taken(config), seed, epoch, start):
-            yield train[torch.from_numpy(part)]
+            yield torch.from_numpy(train[part])[:, None]
 
     @torch.no_grad()
     def train_step(self, state: State, config: DensityConfig, data: NumberData, batch: Any) -> dict[str, Tensor]:
@@ -174,7 +174,7 @@ class DensityFamily(Family[DensityConfig, NumberData]):
         rate = config.learning_rate * hold_then_decay(state.progress, config.hold)
         optimizer_g.param_groups[0]["lr"], optimizer_d.param_groups[0]["lr"] = rate, config.discriminator_rate * rate
 
-        g, d = Chain(generator.body), Chain(discriminator.body)
+        g, d = chain_of(generator.body), chain_of(discriminator.body)
         real = batch.to(state.device)
         fake = generator.scaled(g.forward(torch.randn_like(real))[0])  # for all updates of D: G stands still meanwhile
         parts = (discriminator.normalised(given).chunk(config.discriminator_steps) for given in (real, fake))
@@ -195,7 +195,7 @@ class DensityFamily(Family[DensityConfig, NumberData]):
         scale = generator.deviation / discriminator.deviation
         optimizer_g.step_with(g.backward(inputs_g, d.to_input(inputs_d, slope / len(slope)) * scale))
 
-        torch._foreach_lerp_(Chain(average.body).parameters, g.parameters, 1 - config.ema)
+        torch._foreach_lerp_(chain_of(average.body).parameters, g.parameters, 1 - config.ema)
         generator.updates.add_(1)
         average.updates.add_(1)
         return {"loss_d": loss_d, "loss_g": loss_g}

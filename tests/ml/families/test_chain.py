@@ -12,7 +12,7 @@ from torch import nn
 
 from ml.data.builtin import DENSITIES
 from ml.families import catalog
-from ml.families.density.chain import SLOPE, Chain
+from ml.families.density.chain import SLOPE, Chain, chain_of
 from ml.families.density.config import DensityConfig
 from ml.families.density.model import NumberData
 
@@ -34,6 +34,16 @@ def test_its_gradients_are_autograds(hidden: tuple[int, ...]) -> None:
         found = [chain.to_input(inputs, weighed), *chain.backward(inputs, weighed)]
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs)
+
+
+def test_it_is_made_anew_where_the_weights_were_moved() -> None:
+    body = nn.Sequential(nn.Linear(2, 3))
+    kept = chain_of(body)
+    assert chain_of(body) is kept
+    body.half()
+    assert not kept.in_place()
+    x = torch.ones(1, 2, dtype=torch.half)
+    torch.testing.assert_close(chain_of(body).forward(x)[0], body(x))
 
 
 @pytest.mark.parametrize("objective", ["minimax", "non-saturating"])
