@@ -23,7 +23,7 @@ GAN: dict[str, Any] = {
     "model": "digits",
     "seed": 5,
     "budget": {"steps": 500},
-    "config": {"channels": [16, 8], "latent": 16, "evaluations": 4},
+    "config": {"channels": [16, 8], "latent": 16, "batch_size": 16, "evaluations": 4},
 }
 LONG: dict[str, Any] = GAN | {"budget": {"steps": 1_000_000}, "config": GAN["config"] | {"evaluations": 1000}}
 

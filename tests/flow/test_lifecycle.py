@@ -16,7 +16,14 @@ import pytest
 from tests.flow.postgres import both_databases
 from tests.flow.service import HANG, Service, free_port, wait_for
 
-LONG = {"family": "gan", "dataset": "mnist", "model": "long", "seed": 1, "budget": {"minutes": 30}}
+LONG = {
+    "family": "gan",
+    "dataset": "mnist",
+    "model": "long",
+    "seed": 1,
+    "config": {"channels": [16, 8], "latent": 8, "batch_size": 16, "evaluations": 1},
+    "budget": {"minutes": 30},
+}
 
 
 def running(service: Service) -> str:
@@ -138,7 +145,7 @@ def test_a_volume_full_for_the_trainer_is_said_and_the_service_goes_on(service: 
         for pid, command in service.processes().items():
             if "ml.train" in command:
                 with contextlib.suppress(ProcessLookupError):
-                    resource.prlimit(pid, resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+                    resource.prlimit(pid, resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
         job = service.job(job_id)
         return job if job["status"] == "failed" else None
 
