@@ -1,4 +1,5 @@
-"""Make the starter models that the repository ships: `python -m ml.starters INTO`, or `make starters`; an hour.
+"""Make the starter models that the repository ships: `python -m ml.starters INTO`, or `make starters`; two hours of two
+cores.
 
 Each is an ordinary run of `ml.train` whose finished version, card and all, is copied to INTO/NAME. Small enough for a
 repository: at most 50 MB together.
@@ -12,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from ml import artifact, files
+from ml import artifact, cpus, files
 
 ENGLISH: dict[str, Any] = {
     "family": "lstm",
@@ -75,7 +76,7 @@ def train(name: str, spec: dict[str, Any], work: Path) -> Path:
     """The folder of the finished version."""
     run = work / name
     run.mkdir(parents=True, exist_ok=True)
-    files.write_json(run / "spec.json", spec | {"seed": 1})
+    files.write_json(run / "spec.json", spec | {"seed": 1, "threads": cpus.available()})
     subprocess.run([sys.executable, "-m", "ml.train", str(run)], check=True)
     return run / "artifact"
 
