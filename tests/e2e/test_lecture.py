@@ -38,7 +38,7 @@ def gan(watched: Watched) -> Page:
     page = watched.open("/#/lecture/gan")
     page.get_by_role("button", name="Start the game").click()
     expect(page.locator(".lec-verdict")).to_contain_text("D", timeout=LONG)
-    expect(page.locator(".story-said")).to_have_text("after 4,000 updates", timeout=LONG)
+    expect(page.locator(".story-said")).to_have_text("after 3,500 updates", timeout=LONG)
     expect(page.locator(".run-says")).to_have_text("Done.", timeout=LONG)
     return page
 
@@ -193,7 +193,7 @@ def test_its_beginning_is_told_apart(gan: Page) -> None:
     assert max(abs(real - 0.5), abs(fake - 0.5)) > 0.1
     assert gan.locator(".lec-panel.small .made").count() == 2, "the beginning and now"
     gan.get_by_role("button", name="Play").press("Enter")
-    expect(gan.locator(".story-said")).to_have_text("after 4,000 updates")
+    expect(gan.locator(".story-said")).to_have_text("after 3,500 updates")
     assert gan.locator(".lec-panel:not(.small) .made").get_attribute("d") != first
 
 

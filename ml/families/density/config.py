@@ -8,7 +8,7 @@ from ml.data.store import DatasetInfo
 from ml.families.spec import FamilySpec, Preset, Score
 from ml.run import Budget
 
-UPDATES = 4_000
+UPDATES = 3_500
 
 
 class DensityConfig(BaseModel):

@@ -10,7 +10,7 @@ import { story } from "./lecture-story.js";
 
 const SETS = ["gaussian", "two-peaks"];
 const EVALUATIONS = 40;
-const UPDATES = 4000;
+const UPDATES = 3500;
 const SEED = 5; // the same lesson in every classroom
 const MOMENTS = [0, 2, 10]; // evaluations shown in the first three small panels: the beginning, 5 % and 25 %
 const APART = 0.08; // from 1/2, and no more told apart
