@@ -14,9 +14,14 @@ from typing import Any
 import httpx
 
 HANG = 120.0  # seconds after which something is held to be stuck
-# Coverage makes a service start, and a training take, up to twice as long. What a service does has tests of its own, in
-# this process: the gate counts those.
-UNMEASURED = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+
+
+def unmeasured() -> dict[str, str]:
+    """The environment without coverage, which makes a service start, and a training take, up to twice as long.
+
+    What a service does has tests of its own, in this process: the gate counts those.
+    """
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
 
 
 def free_port() -> int:
@@ -62,7 +67,7 @@ class Service:
     def __init__(self, data_dir: Path, **settings: str) -> None:
         self.data_dir, self.port = data_dir, free_port()
         self.environment = {
-            **UNMEASURED,
+            **unmeasured(),
             "INKLING_DATA_DIR": str(data_dir),
             "INKLING_PORT": str(self.port),
             "INKLING_CHECKPOINT_SECONDS": "1",
