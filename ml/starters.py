@@ -1,5 +1,5 @@
-"""Make the starter models that the repository ships: `python -m ml.starters INTO`, or `make starters`; two hours of two
-cores.
+"""Make the starter models that the repository ships: `python -m ml.starters INTO`, or `make starters`; next-word alone
+takes an hour of two cores.
 
 Each is an ordinary run of `ml.train` whose finished version, card and all, is copied to INTO/NAME. Small enough for a
 repository: at most 50 MB together.

@@ -17,7 +17,7 @@ HANG = 120.0  # seconds after which something is held to be stuck
 
 
 def unmeasured() -> dict[str, str]:
-    """The environment without coverage, which makes a service start, and a training take, up to twice as long.
+    """The environment without coverage, which costs a service's start up to half as much again, a training a quarter.
 
     What a service does has tests of its own, in this process: the gate counts those.
     """
