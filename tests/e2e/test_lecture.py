@@ -36,6 +36,11 @@ def lstm(watched: Watched) -> Page:
 def gan(watched: Watched) -> Page:
     """The second lesson, likewise."""
     page = watched.open("/#/lecture/gan")
+    page.evaluate("""() => {
+        const ask = window.requestAnimationFrame;
+        window.framesAsked = 0;
+        window.requestAnimationFrame = (...given) => (window.framesAsked++, ask(...given));
+    }""")
     page.get_by_role("button", name="Start the game").click()
     expect(page.locator(".lec-verdict")).to_contain_text("D", timeout=LONG)
     expect(page.locator(".story-said")).to_have_text("after 3,500 updates", timeout=LONG)
@@ -163,6 +168,11 @@ def test_ones_own_sentences_are_trained_by_keyboard_alone(watched: Watched, lstm
     assert page.get_by_label("Sentences, one a line").input_value().startswith("나는 커피를"), "what was typed stays"
     page.get_by_role("button", name="Back to the lecture").click()
     assert page.locator(".one-hot thead .upright").count() == 9
+
+
+def test_it_draws_only_what_is_new(gan: Page) -> None:
+    """A page that draws all the time takes the cores from the training that it follows: its trainer gives way."""
+    assert 40 < gan.evaluate("window.framesAsked") < 41 * 12  # an evaluation is walked to in a ninth of a second
 
 
 def test_the_discriminator_ends_near_one_half(gan: Page) -> None:

@@ -13,6 +13,7 @@ const STEADY = matchMedia("(prefers-reduced-motion: reduce)");
 export function story({ label, run, total, caption, show, signal }) {
   let head = 0;
   let playing = false;
+  let resting = true; // nothing to move: no frame is asked for, and a training beside the page has the cores to itself
   let before = 0;
   const slider = h("input", { type: "range", min: 0, max: total, step: 1, value: 0, "aria-label": label });
   const said = h("output", { class: "story-said" });
@@ -30,6 +31,7 @@ export function story({ label, run, total, caption, show, signal }) {
   }
 
   function tick(now) {
+    resting = true;
     if (!playing || signal.aborted) return;
     const speed = Math.max(PER_SECOND, 1.5 * (newest() - head));
     head = Math.max(0, Math.min(newest(), head + (speed * Math.min(now - before, 100)) / 1000));
@@ -41,13 +43,24 @@ export function story({ label, run, total, caption, show, signal }) {
       draw();
       head = whole;
     } else draw();
+    if (head < newest()) move();
+  }
+
+  function move() {
+    if (!playing || !resting) return;
+    resting = false;
     requestAnimationFrame(tick);
+  }
+
+  /** Go on, where the story had come to its newest frame and waited. */
+  function wake() {
+    if (resting) before = performance.now();
+    move();
   }
 
   function play() {
     playing = true;
-    before = performance.now();
-    requestAnimationFrame(tick);
+    wake();
   }
 
   slider.addEventListener("input", () => {
@@ -72,8 +85,10 @@ export function story({ label, run, total, caption, show, signal }) {
       if (run.isOld) playing = false;
       else play();
     } else if (run.isOld && !run.busy) head = Math.max(0, newest());
-    if (!playing) draw();
+    if (playing) wake();
+    else draw();
   }, { signal });
+  run.addEventListener("frame", wake, { signal });
 
   const element = h("div", { class: "lec-story" }, button, slider, said);
   /** To be called once all that `show` draws into is there. */
