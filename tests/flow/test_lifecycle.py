@@ -11,8 +11,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.flow.postgres import both_databases
 from tests.flow.service import HANG, Service, free_port, wait_for
 
@@ -35,46 +33,43 @@ def running(service: Service) -> str:
     return job_id
 
 
-def goes_on(service: Service, job_id: str) -> None:
+def goes_on(service: Service, job_id: str, attempt: int) -> None:
+    log = service.data_dir / "runs" / job_id / "events.jsonl"
+
     def again() -> bool:
         job = service.job(job_id)
-        return job["status"] == "running" and job["attempt"] >= 2 and job["step"] > 0
+        started = log.read_text().count("Going on from step") == attempt - 1
+        return started and job["status"] == "running" and job["attempt"] == attempt and job["step"] > 0
 
-    wait_for("another attempt runs", again)
-    log = (service.data_dir / "runs" / job_id / "events.jsonl").read_text()
-    assert "Going on from step" in log
-    assert "Going on from step 0." not in log
-
-
-@pytest.mark.parametrize(
-    ("database_url", "number", "group"),
-    [("sqlite", signal.SIGTERM, False), ("sqlite", signal.SIGINT, True), ("postgresql", signal.SIGTERM, False)],
-    indirect=["database_url"],
-    ids=["term", "ctrl-c", "term-postgresql"],
-)
-def test_a_stop_is_clean_and_the_job_goes_on(service: Service, number: signal.Signals, group: bool) -> None:
-    job_id = running(service)
-    assert len(service.processes()) == 3  # the service, its worker, the trainer
-    code, output = service.stop(number, group)
-    assert code == 0, output
-    assert "Traceback" not in output, output
-    assert service.processes() == {}
-    service.start()
-    goes_on(service, job_id)
+    wait_for(f"attempt {attempt} runs", again)
+    assert "Going on from step 0." not in log.read_text()
+    assert len([command for command in service.processes().values() if "ml.train" in command]) == 1
 
 
 @both_databases
-@pytest.mark.parametrize("victim", ["app serve", "app worker", "ml.train"])
-def test_a_kill_loses_no_job(service: Service, victim: str) -> None:
+def test_a_stop_is_clean_and_the_job_goes_on(service: Service) -> None:
     job_id = running(service)
-    os.kill(service.pid_of(victim), signal.SIGKILL)
-    if victim == "app serve":
-        assert service.process is not None
-        service.process.communicate(timeout=HANG)
-        wait_for("worker and trainer have ended", lambda: not service.processes())
+    for attempt, (number, group) in enumerate([(signal.SIGTERM, False), (signal.SIGINT, True)], 2):  # then Ctrl-C
+        assert len(service.processes()) == 3  # the service, its worker, the trainer
+        code, output = service.stop(number, group)
+        assert code == 0, output
+        assert "Traceback" not in output, output
+        assert service.processes() == {}
         service.start()
-    goes_on(service, job_id)
-    assert len([command for command in service.processes().values() if "ml.train" in command]) == 1
+        goes_on(service, job_id, attempt)
+
+
+@both_databases
+def test_a_kill_loses_no_job(service: Service) -> None:
+    job_id = running(service)
+    for attempt, victim in enumerate(["ml.train", "app worker", "app serve"], 2):
+        os.kill(service.pid_of(victim), signal.SIGKILL)
+        if victim == "app serve":
+            assert service.process is not None
+            service.process.communicate(timeout=HANG)
+            wait_for("worker and trainer have ended", lambda: not service.processes())
+            service.start()
+        goes_on(service, job_id, attempt)
 
 
 def start_fails(service: Service) -> str:
