@@ -17,7 +17,7 @@ from ml import artifact, cpus, files
 
 ENGLISH: dict[str, Any] = {
     "family": "lstm",
-    "budget": {"epochs": 4},
+    "budget": {"epochs": 5},
     "config": {
         "embedding": 128,
         "hidden": 384,
