@@ -17,7 +17,7 @@ from ml import artifact, cpus, files
 
 ENGLISH: dict[str, Any] = {
     "family": "lstm",
-    "budget": {"epochs": 5},
+    "budget": {"epochs": 4},
     "config": {
         "embedding": 128,
         "hidden": 384,
