@@ -32,7 +32,7 @@ export default function lesson(root, { signal }) {
     const curves = () => (moment === null ? between(run.frames, head) : head >= moment ? run.frames[moment]?.curves : null);
     const image = panel({ small: true, curves, signal });
     const caption = moment === null ? t("lecture.gan.now") : moment === 0 ? t("lecture.gan.start") : t("lecture.gan.updates", { n: integer((moment * UPDATES) / EVALUATIONS) });
-    return { image, element: h("figure", {}, image, h("figcaption", {}, `(${"abcd"[i]}) ${caption}`)) };
+    return { image, curves, element: h("figure", {}, image, h("figcaption", {}, `(${"abcd"[i]}) ${caption}`)) };
   });
   const caption = (frame) => t("lecture.gan.updates", { n: integer(frame.step) });
   const time = story({ label: t("lecture.gan.story"), run, total: EVALUATIONS, caption, show, signal });
@@ -58,7 +58,11 @@ export default function lesson(root, { signal }) {
   function show(to) {
     head = to;
     large.redraw();
-    for (const { image } of small) image.redraw();
+    for (const each of small) {
+      const now = each.curves(); // the same object as long as a panel of the past stays as it is
+      if (now !== each.drawn) each.image.redraw();
+      each.drawn = now;
+    }
     const frame = run.frames[Math.round(head)];
     real.show(frame?.d_real);
     fake.show(frame?.d_fake);
