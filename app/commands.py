@@ -21,6 +21,7 @@ from app.services import STARTERS, Services
 from app.training.follow import follow
 from app.training.service import Training
 from ml.data.store import DatasetInfo
+from ml.latents import MAX_SEED
 from ml.run import Budget
 
 commands = typer.Typer()
@@ -42,7 +43,7 @@ def train(
     minutes: Annotated[float | None, typer.Option(help="Train this long")] = None,
     epochs: Annotated[int | None, typer.Option(help="Train this many passes over the data")] = None,
     steps: Annotated[int | None, typer.Option(help="Train this many updates")] = None,
-    seed: Annotated[int | None, typer.Option(help="Makes a training repeatable")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=MAX_SEED, help="Makes a training repeatable")] = None,
     activate: Annotated[str, typer.Option(help="if_better, always or never")] = "if_better",
     base: Annotated[
         str | None,
@@ -99,7 +100,7 @@ def models(
             made.transfer.export_file(name, *export)
             console.print(f"{name}@{export[0]} is in {export[1]}")
         if activate is not None:
-            made.registry.activate(name, activate)
+            made.transfer.activate(name, activate)
         if rollback:
             made.transfer.roll_back(name)
         if delete is not None:

@@ -27,6 +27,7 @@ from app.core.errors import (
 )
 from app.core.request import request_id
 from app.core.secure import secured
+from ml.artifact import ArtifactError
 from ml.objects import Away
 
 log = logging.getLogger(__name__)
@@ -189,6 +190,12 @@ def install(app: FastAPI) -> None:
         if error.errno not in VOLUME_ERRORS:
             raise error
         return problem(507, volume_detail(error), request.scope["path"], VolumeFull.code)
+
+    @app.exception_handler(ArtifactError)
+    async def on_damage(request: Request, error: ArtifactError) -> Response:
+        """A version whose only copy, in the store, is not what was put there."""
+        detail = f"the version is damaged ({error}); let another one answer, and delete this one"
+        return problem(409, detail, request.scope["path"], "damaged_version")
 
     @app.exception_handler(Exception)
     async def on_bug(request: Request, error: Exception) -> Response:

@@ -193,6 +193,8 @@ class _Form:
         if self._field != FILE:
             raise Invalid(f"files are taken in the field 'file', not in {self._field!r}", pointer=f"/{self._field}")
         if len(self._files) == self._max_files:
+            if self._max_files == 1:
+                raise TooLarge("there is more than one file; send it alone")
             raise TooLarge(f"there are more than {self._max_files:,} files (INKLING_MAX_UPLOAD_FILES)")
         self._name = options[b"filename"].decode("utf-8", "replace")
         self._file = self._path.open("xb")

@@ -18,6 +18,7 @@ from app.registry.service import Registry
 from ml.data import learned
 from ml.data import text as words
 from ml.data.learned import phrase_hash, phrase_key
+from ml.run import RunDir
 
 _CONTROL = regex.compile(r"[\p{Cc}--[\n\t]]", regex.V1)  # never typed on purpose, and PostgreSQL keeps no NUL
 
@@ -123,13 +124,23 @@ class Learning:
             return self._with_versions(session, gone)
 
     def training(self, name: str, gone: Iterable[Known]) -> list[str]:
-        """Jobs of this model that have not ended and were given one of the phrases: their version will know it."""
-        hashes = {each.phrase.sha256 for each in gone}
+        """Jobs of this model that have not ended and were given one of the phrases: their version will know it.
+
+        Of a run that lies on another machine it is told by the times.
+        """
+        phrases = [each.phrase for each in gone]
+        hashes, oldest = {phrase.sha256 for phrase in phrases}, min(phrase.learned_at for phrase in phrases)
         table = tables.Job
-        query = select(table.id).where(table.model == name, table.finished_at.is_(None)).order_by(table.number)
+        query = select(table).where(table.model == name, table.finished_at.is_(None), table.family == "lstm")
         with self.database.read() as session:
-            jobs = session.scalars(query).all()
-        return [job for job in jobs if hashes & set(learned.hashes(self.runs / job))]
+            jobs = session.scalars(query.order_by(table.number)).all()
+
+        def was_given(job: tables.Job) -> bool:
+            if RunDir(self.runs / job.id).spec_file.exists():
+                return bool(hashes & set(learned.hashes(self.runs / job.id)))
+            return job.started_at is not None and job.started_at >= oldest
+
+        return [job.id for job in jobs if was_given(job)]
 
     # -- looking -----------------------------------------------------------------------------------------------------
 

@@ -223,7 +223,7 @@ def prune(name: Name, body: PruneRequest, registry: RegistryDep, serving: Servin
             "model": Card,
             "links": version_links("$response.body#/name", "$response.body#/version"),
         },
-        **problems(404),
+        **problems(404, 409),
     },
 )
 def get_version(name: Name, version: Number, registry: RegistryDep) -> dict[str, Any]:

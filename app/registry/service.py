@@ -21,7 +21,7 @@ from app.registry.reference import NOTHING
 from app.registry.volume import KEY, Volume
 from ml import artifact
 from ml.artifact import ArtifactError, Manifest
-from ml.objects import Objects
+from ml.objects import Away, Objects
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +96,8 @@ class Registry:
             raise NotFound(f"{name}@{version} has no sample picture {file[:100]!r}; its card lists those it has")
         try:
             content = (self.path(name, version) / "samples" / file).read_bytes()
+        except Away:
+            raise
         except OSError:
             content = b""
         sha256: str = entry["sha256"]
@@ -181,6 +183,9 @@ class Registry:
                 raise Conflict(f"the model {name!r} holds {holds} models; give this one another name")
             same = self._same(session, name, manifest) if once else None
             if same is not None and model is not None:
+                if policy == "always" and model.active != same:
+                    history.activate(session, model, same)
+                    model.family = manifest.family
                 return Published(name, same, model.active == same, "it was there already", duplicate=True)
             if model is None:
                 model = tables.Model(name=name, family=manifest.family, modality=manifest.modality)

@@ -73,14 +73,23 @@ class Transfer:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
+    def activate(self, name: str, version: int) -> None:
+        """Try the version in a process of its own, then let it answer. Raises NotFound, Invalid."""
+        self.registry.version(name, version)
+        self._try(name, version, "the version that answers stays")
+        self.registry.activate(name, version)
+
     def roll_back(self, name: str) -> None:
-        """Try the version that answered before in a process of its own, then let it answer. Raises Invalid."""
+        """The same for the version that answered before. Raises Conflict, Invalid."""
         version = self.registry.previous(name)
+        self._try(name, version, "delete it, then roll back further")
+        self.registry.rollback(name, expected=version)
+
+    def _try(self, name: str, version: int, advice: str) -> None:
         try:
             bundle.check_apart(self.registry.path(name, version))
         except ArtifactError as error:
-            raise Invalid(f"{name}@{version} does not load: {error}; delete it, then roll back further") from error
-        self.registry.rollback(name, expected=version)
+            raise Invalid(f"{name}@{version} does not load: {error}; {advice}") from error
 
     # -- in ------------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """Jobs: asked for, looked at, cancelled, paused. Must not know: HTTP, or where and how a run runs."""
 
 import secrets
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -222,11 +223,22 @@ class Jobs:
             job = find(session, job_id)
             if job.status in ("succeeded", "failed"):
                 raise Conflict(f"the job has {job.status}; it cannot be cancelled any more")
-            if job.status in ("queued", "paused"):
+            waited = job.status in ("queued", "paused")
+            if waited:
                 end(session, job, "cancelled")
             elif job.status not in ("cancelling", "cancelled"):
                 move(session, job, "cancelling")
+        if waited:  # no worker follows it, that would do so
+            self.clear(job_id)
         return job
+
+    def clear(self, job_id: str) -> None:
+        """Remove what a cancelled job has of its training, here and in the store; its pictures stay."""
+        run = RunDir(self.runs / job_id)
+        for folder in (run.prepared, run.checkpoints):
+            shutil.rmtree(folder, ignore_errors=True)
+        run.learned_file.unlink(missing_ok=True)  # what is forgotten later is to lie nowhere
+        self.mirror.end(job_id)
 
     def pause(self, job_id: str) -> Job:
         """Let a job rest, with all that it has learned, until `resume`. Raises NotFound, or Conflict."""

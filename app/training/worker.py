@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from types import FrameType
 
+from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 
 from app.core.errors import ServiceError
@@ -173,6 +174,8 @@ class Worker:
                 log.info("%s: attempt %d was found again", job_id, job.attempt, extra={"job_id": job_id})
                 continue
             self.attempts.lost(job_id, "the worker was killed, or lost its database")
+            if self.attempts.status(job_id) == "cancelled":
+                self.jobs.clear(job_id)
             log.info("%s was left unfinished: %s", job_id, self.attempts.status(job_id), extra={"job_id": job_id})
         if left or not self._recovered:
             self._tidy()
@@ -194,19 +197,23 @@ class Worker:
     def _start(self, job: Job) -> None:
         log.info("%s: attempt %d, %s on %s", job.id, job.attempt, job.family, job.dataset, extra={"job_id": job.id})
         run_dir = self._run_dir(job.id)
-        if run_dir.artifact.exists():  # it was killed between its last word and ours
-            self._publish(job, run_dir)
-            self.jobs.mirror.end(job.id)
-            return
         try:
+            if run_dir.artifact.exists():  # it was killed between its last word and ours
+                self._publish(job, run_dir)
+                self.jobs.mirror.end(job.id)
+                return
             elsewhere = self.jobs.mirror.begin(job.id, job.attempt)
             if elsewhere:
                 self.attempts.begin_log(job.id)
             self.jobs.write_spec(job, run_dir, self.checkpoint_seconds, elsewhere)
             resources = Resources.model_validate(job.resources or {})
             run = self.launcher.submit(run_dir.path, job.attempt, resources)
-        except Away:  # what it starts from cannot be fetched now: the next turn finds it waiting again
+        except Away:  # what it starts from cannot be fetched now: it waits again, and that is no attempt lost
+            self.attempts.stopped(job.id)
             raise
+        except (ArtifactError, ServiceError, ValidationError) as error:
+            self.attempts.fail(job.id, "cannot_start", f"there is nothing to start from: {error}")
+            return
         except OSError as error:
             self.attempts.fail(job.id, "volume", f"the run's folder cannot be made: {error}")
             return
@@ -278,10 +285,8 @@ class Worker:
         else:
             self.attempts.broke(job.id, "trainer_died", _cause(code), tail(run_dir) or status.detail)
         if self.attempts.status(job.id) == "cancelled":
-            shutil.rmtree(run_dir.prepared, ignore_errors=True)
-            shutil.rmtree(run_dir.checkpoints, ignore_errors=True)
-            run_dir.learned_file.unlink(missing_ok=True)
-        if self.jobs.has_ended(job.id):
+            self.jobs.clear(job.id)
+        elif self.jobs.has_ended(job.id):
             self.jobs.mirror.end(job.id)
         log.info("%s: %s", job.id, self.attempts.status(job.id), extra={"job_id": job.id})
         self._tidy()

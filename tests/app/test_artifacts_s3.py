@@ -168,6 +168,8 @@ async def test_a_damaged_copy_is_refused_and_the_other_version_answers_on(
     obstore.put(store, name, good + b"x")
     with pytest.raises(ArtifactError, match="SHA-256"):
         b.registry.path("mine", 2)
+    damaged = await b.client.get("/models/mine/versions/2")
+    assert (damaged.status_code, damaged.json()["code"]) == (409, "damaged_version")
     obstore.delete(store, name)
     with pytest.raises(ArtifactError, match="missing in the store"):
         b.registry.path("mine", 2)

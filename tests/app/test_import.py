@@ -15,7 +15,7 @@ import pytest
 from fastapi import FastAPI
 
 from app.core.config import Settings
-from app.core.errors import Busy, Conflict, Invalid, VolumeFull
+from app.core.errors import Busy, Conflict, Invalid, NotFound, VolumeFull
 from app.registry import transfer
 from app.registry.service import Registry
 from app.services import Services
@@ -90,6 +90,11 @@ async def test_the_same_again_is_no_copy(client: httpx.AsyncClient, registry: Re
     assert again.headers["location"] == "/models/lecture/versions/1"
     assert (await send(client, lecture_file, model="other")).json()["duplicate"] is False
     assert len(registry.get("lecture")[1]) == 1
+    registry.register(registry.path("lecture", 1), "lecture", "always")
+    for activate, active in (("if_better", False), ("always", True)):
+        again = await send(client, lecture_file, activate=activate)
+        assert (again.json()["version"], again.json()["active"], again.json()["duplicate"]) == (1, active, True)
+    assert registry.active()["lecture"] == 1
     back = await send(client, (await client.get("/models/next-word/versions/1/export")).content)
     assert (back.json()["name"], back.json()["version"], back.json()["duplicate"]) == ("next-word", 1, True)
 
@@ -245,10 +250,15 @@ def test_a_rollback_on_the_command_line_tries_the_version(
     shutil.rmtree(registry.path("mine", 1))
     with pytest.raises(Invalid, match="does not load"):
         services.transfer.roll_back("mine")
+    with pytest.raises(Invalid, match="does not load"):
+        services.transfer.activate("mine", 1)
     assert registry.active()["mine"] == 2
+    services.transfer.activate("mine", 2)
     registry.delete("mine", 1)
     with pytest.raises(Conflict):
         services.transfer.roll_back("mine")
+    with pytest.raises(NotFound, match="no version 1"):
+        services.transfer.activate("mine", 1)
     taken = services.transfer.take_file(tmp_path / "kept.zip", None)
     assert (taken.name, taken.version, taken.duplicate) == ("mine", 2, True)
     assert (tmp_path / "kept.zip").exists()

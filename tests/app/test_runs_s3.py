@@ -156,8 +156,10 @@ def test_while_the_store_is_away_training_goes_on(
     with server.away():
         assert attempt(a, job_id, writes(10)) == []
         assert attempt(a, job_id, writes(20))[-1] == "step-000000000010.safetensors"
+        lost = a.jobs.get(job_id).lost
         with pytest.raises(Away):  # it may be there
             make(b, writes(30))[0].once(job_id)
+        assert (b.jobs.get(job_id).status, b.jobs.get(job_id).lost) == ("queued", lost)
         with pytest.raises(Away):
             b.jobs.sample(job_id, 10)
     attempt(a, job_id, writes(30))

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 
+from app.core.tables import Job
 from app.services import Services
 from app.training import attempts as attempts_module
 from app.training import worker as module
@@ -468,6 +470,44 @@ def test_a_worker_stops_its_runs_while_the_database_is_away(
 
 def _away(_job_id: str) -> int:
     raise OperationalError("SELECT", {}, Exception("the database is away"))
+
+
+@pytest.mark.parametrize("how", ["waiting", "paused", "killed"])
+def test_a_cancelled_job_keeps_nothing_of_its_training_whoever_sees_to_it(services: Services, how: str) -> None:
+    job_id = ask(services)
+    run = RunDir(services.data_dir / "runs" / job_id)
+
+    def script(run: RunDir) -> ScriptedRun:
+        for folder in (run.checkpoints, run.prepared, run.preview):
+            folder.mkdir(exist_ok=True)
+        run.learned_file.write_text("[]")
+        return ScriptedRun(run, -9)
+
+    worker, _ = make(services, script)
+    worker.once(job_id)
+    if how == "paused":
+        services.jobs.pause(job_id)
+    elif how == "killed":
+        services.attempts.claim(job_id)
+    assert run.checkpoints.exists()
+    services.jobs.cancel(job_id)
+    if how == "killed":
+        make(services, script)[0].once("job_none")
+    assert services.attempts.status(job_id) == "cancelled"
+    assert sorted(path.name for path in run.path.iterdir() if path.is_dir()) == ["preview"]
+    assert not run.learned_file.exists()
+
+
+def test_a_job_of_which_no_run_can_be_made_fails_alone(services: Services, lecture_version: Path) -> None:
+    bad, good = (ask(services) for _ in range(2))
+    with services.database.write() as session:
+        session.execute(update(Job).where(Job.id == bad).values(seed=-1))
+    worker, _ = make(services, finished(lecture_version))
+    with Running(worker):
+        wait_for(lambda: services.attempts.status(good) == "succeeded")
+    failed = services.jobs.get(bad)
+    assert (failed.status, failed.attempt, failed.error["code"]) == ("failed", 1, "cannot_start")
+    assert "seed" in failed.error["message"]
 
 
 def test_a_run_folder_that_cannot_be_made(services: Services) -> None:

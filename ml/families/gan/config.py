@@ -84,7 +84,8 @@ def resolve(config: GANConfig, info: DatasetInfo) -> GANConfig:
     side = max(info.counts.get("height", 0), info.counts.get("width", 0))
     colour = _in_colour(config, info)
     # 32 for larger colour pictures, unless `within` said otherwise: a few minutes draw faces there, and blobs at 64.
-    size = config.size or (28 if side <= 28 and not colour else 32)
+    small = side <= 28 and not colour and 28 % 2 ** len(config.channels or ()) == 0
+    size = config.size or (28 if small else 32)
     channels = config.channels or {28: [64, 32], 32: [96, 48, 24], 48: [96, 64, 32, 16], 64: [128, 96, 48, 24]}[size]
     batch = config.batch_size or _batch_size(info)
     # A small batch chosen for few pictures learns better at a rate that is as much smaller.
