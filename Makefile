@@ -55,7 +55,7 @@ browser:
 test: postgresql seaweedfs browser check
 
 starters: $(STAMP)
-	test -d build/english || $(BIN)/python scripts/english.py build/english
+	test -d build/english/common || $(BIN)/python scripts/english.py build/english
 	$(BIN)/python -m ml.starters app/starters
 
 # The alerts of deploy/, by Prometheus' own promtool.

@@ -39,6 +39,13 @@ async def test_capitals_are_no_obstacle_and_come_back(client: httpx.AsyncClient)
     assert lower["predictions"][0]["replace_from"] == len("and the lord said unto ")
 
 
+@pytest.mark.parametrize("half", ["s", "h", "th", "st", "wo", "fa", "mo", "ne", "vi"])
+async def test_the_start_of_a_word_is_not_taken_for_a_word_by_the_starter(client: httpx.AsyncClient, half: str) -> None:
+    body = await ask(client, f"thank you for your {half}")
+    assert {found["kind"] for found in body["predictions"]} == {"completion"}
+    assert all(found["word"].lower().startswith(half) for found in body["predictions"])
+
+
 @pytest.mark.parametrize(
     "text",
     [

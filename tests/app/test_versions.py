@@ -145,7 +145,7 @@ async def test_a_card_says_everything(client: httpx.AsyncClient, registry: Regis
     assert card["active"]
     assert (card["name"], card["version"], card["job_id"]) == ("next-word", 1, None)
     base, dataset = manifest["base"], manifest["dataset"]
-    assert (base["reference"], base["dataset"]) == ("english", "english")
+    assert (base["reference"], base["dataset"]) == ("common", "english")
     assert card["lineage"] == {"base": base, "job_id": None, "dataset": "kjv", "sha256": dataset["sha256"]}
     (sample,) = card["samples"]
     assert sample["text"] == (registry.path("next-word", 1) / "samples" / "sample.txt").read_text().rstrip("\n")

@@ -1,5 +1,6 @@
 """The starters' recipes, and how a starter is made."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,29 +18,50 @@ from tests.ml import tiny
 QUICK: dict[str, Any] = {"family": "lstm", "dataset": "lecture", "preset": "lecture", "budget": {"epochs": 3}}
 
 
-@pytest.mark.parametrize("name", starters.STARTERS)
-def test_a_recipe_is_a_run_that_can_be_trained(name: str) -> None:
-    spec = RunSpec.model_validate(starters.STARTERS[name])
+STAGES = [(name, stage) for name, stages in starters.STARTERS.items() for stage in stages]
+
+
+@pytest.mark.parametrize(("name", "stage"), STAGES)
+def test_a_recipe_is_a_run_that_can_be_trained(name: str, stage: str) -> None:
+    spec = RunSpec.model_validate(starters.STARTERS[name][stage])
     family = FAMILIES[spec.family]
-    assert BUILTIN[spec.dataset].modality == family.modality
+    assert spec.dataset in starters.ENGLISH_SETS or BUILTIN[spec.dataset].modality == family.modality
     assert family.config(spec.preset, spec.config)
     assert family.budget(spec.preset, spec.budget).is_set
 
 
-def test_what_a_starter_starts_from_is_trained_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_starter_goes_through_its_stages_one_from_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = {"embedding": 8, "hidden": 8, "min_count": 1, "by_line": True, "evaluations": 1}
-    first = {"family": "lstm", "budget": {"steps": 2}, "config": config}
-    monkeypatch.setattr(starters, "ENGLISH", first)
-    second = first | {"dataset": "lecture", "base_reference": "english", "config": {"evaluations": 1}}
-    monkeypatch.setattr(starters, "STARTERS", {"next-word": second})
-    english = tiny.write_text(tmp_path / "english", ["i like tea", "you hate tea", "we love dogs"] * 10)
-    monkeypatch.setattr(sys, "argv", ["starters", str(tmp_path / "into"), "--english", str(english)])
+    first: dict[str, Any] = {"family": "lstm", "dataset": "broad", "budget": {"steps": 2}, "config": config}
+    stages = {
+        "first": first,
+        "second": first | {"dataset": "common", "budget": {"steps": 3}, "config": config | {"own_words": True}},
+        "third": first | {"dataset": "lecture", "config": {"evaluations": 1}},
+    }
+    monkeypatch.setattr(starters, "STARTERS", {"next-word": stages})
+    tiny.write_text(tmp_path / "english" / "broad", ["i like tea", "you hate wuz", "we love dogs"] * 10)
+    tiny.write_text(tmp_path / "english" / "common", ["i like tea", "we love dogs"] * 10)
+    monkeypatch.setattr(
+        sys, "argv", ["starters", str(tmp_path / "into"), "next-word", "--english", str(tmp_path / "english")]
+    )
     starters.main()
     manifest = artifact.verify(tmp_path / "into" / "next-word")
     assert manifest.dataset.name == "lecture"
     assert manifest.base is not None
-    assert (manifest.base["reference"], manifest.base["steps"]) == ("english", 2)
-    assert {"tea", "coffee"} <= read_vocabulary(tmp_path / "into" / "next-word").ids.keys()
+    assert (manifest.base["reference"], manifest.base["steps"]) == ("second", 3)
+    assert manifest.base["base"]["reference"] == "first"
+    words = read_vocabulary(tmp_path / "into" / "next-word").ids.keys()
+    assert {"tea", "coffee"} <= words
+    assert "wuz" not in words
+
+
+def test_a_word_half_typed_is_rarely_a_word_of_the_starter() -> None:
+    """Such a one is not completed. Of the places inside these words .21; .47 and .57 in two starters before."""
+    root = Path(__file__).resolve().parents[2]
+    known = read_vocabulary(root / "app" / "starters" / "next-word").ids
+    words = re.findall(r"[a-z]{2,}", (root / "README.md").read_text().lower())
+    halves = [word[:typed] for word in words for typed in range(1, len(word))]
+    assert sum(half in known for half in halves) < 0.3 * len(halves)
 
 
 def test_the_starters_are_what_the_service_calls_them() -> None:
@@ -49,7 +71,7 @@ def test_the_starters_are_what_the_service_calls_them() -> None:
 def test_a_starter_is_a_verified_version_in_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(starters, "STARTERS", {"quick": QUICK, "slow": QUICK | {"family": "none"}})
+    monkeypatch.setattr(starters, "STARTERS", {"quick": {"quick": QUICK}, "slow": {"slow": QUICK | {"family": "none"}}})
     monkeypatch.setattr(sys, "argv", ["starters", str(tmp_path / "into"), "quick"])
     starters.main()
     assert [path.name for path in (tmp_path / "into").iterdir()] == ["quick"]
