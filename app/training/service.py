@@ -223,12 +223,11 @@ class Jobs:
             job = find(session, job_id)
             if job.status in ("succeeded", "failed"):
                 raise Conflict(f"the job has {job.status}; it cannot be cancelled any more")
-            waited = job.status in ("queued", "paused")
-            if waited:
+            if job.status in ("queued", "paused"):
                 end(session, job, "cancelled")
             elif job.status not in ("cancelling", "cancelled"):
                 move(session, job, "cancelling")
-        if waited:  # no worker follows it, that would do so
+        if job.status == "cancelled":  # no worker follows it, that would do so
             self.clear(job_id)
         return job
 
@@ -398,5 +397,4 @@ class Jobs:
         with self.database.read() as session:
             counts = session.execute(select(Job.status, func.count()).group_by(Job.status))
             live = session.scalars(select(Job).where(Job.status.in_(LIVE)).order_by(Job.number)).all()
-            known = dict.fromkeys(STATUSES, 0) | dict(counts.all())
-            return Overview(known, live, self._worker_is_up(session))
+            return Overview(dict.fromkeys(STATUSES, 0) | dict(counts.all()), live, self._worker_is_up(session))
