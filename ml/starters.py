@@ -1,5 +1,5 @@
-"""Make the starter models that the repository ships: `python -m ml.starters INTO`, or `make starters`; next-word alone
-takes an hour and a half of two quick cores.
+"""Make the starter models that the repository ships: `python -m ml.starters INTO`, or `make starters`; the four
+stages of next-word took 105 minutes of two cores, the last two in a slow hour.
 
 Each is an ordinary run of `ml.train` whose finished version, card and all, is copied to INTO/NAME. Small enough for a
 repository: at most 50 MB together.

@@ -212,7 +212,7 @@ class Worker:
             self.attempts.stopped(job.id)
             raise
         except (ArtifactError, ServiceError, ValidationError) as error:
-            self.attempts.fail(job.id, "cannot_start", f"there is nothing to start from: {error}")
+            self.attempts.fail(job.id, "cannot_start", f"the run cannot be made: {error}")
             return
         except OSError as error:
             self.attempts.fail(job.id, "volume", f"the run's folder cannot be made: {error}")

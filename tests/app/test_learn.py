@@ -242,6 +242,17 @@ async def test_the_next_training_gets_it_and_says_so(client: Client, services: S
     problem(await client.get("/models/lecture/learned"), 404)
 
 
+def test_of_a_run_on_another_machine_the_times_tell_what_it_was_given(services: Services) -> None:
+    services.registry.install_starters(STARTERS)
+    services.learning.learn("next-word", PHRASE)
+    began, waits = (services.jobs.enqueue(Training("lstm", "kjv", model="next-word")) for _ in range(2))
+    assert services.attempts.claim(began.id) is not None  # no folder of it lies here
+    services.learning.learn("next-word", "something else")
+    assert services.learning.training("next-word", services.learning.forget("next-word", "something else")) == []
+    assert services.learning.training("next-word", services.learning.forget("next-word", PHRASE)) == [began.id]
+    assert services.attempts.status(waits.id) == "queued"
+
+
 def test_a_second_attempt_gets_the_same_phrases(services: Services) -> None:
     services.registry.install_starters(STARTERS)
     job = services.jobs.enqueue(Training("lstm", "kjv", model="next-word"))

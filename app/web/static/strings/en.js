@@ -47,7 +47,7 @@ export default {
 
   // -- try: words
   "words.title": "Write a few words, and it goes on",
-  "words.lead": "A small model on this machine suggests the next word while you type. The one that comes with Inkling has read English novels, speeches and the King James Bible; teach it your own.",
+  "words.lead": "A small model on this machine suggests the next word while you type. The one that comes with Inkling has read English novels, verse, speeches and the King James Bible; teach it your own.",
   "words.label": "Your text",
   "words.placeholder": "Begin to write",
   "words.model": "Answered by",
