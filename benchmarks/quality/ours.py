@@ -25,6 +25,10 @@ from ml.run import Budget, RunDir, RunSpec
 from ml.trainer import Trainer
 
 
+class BaseDoesNotFitError(ValueError):
+    """The product trains this from nothing: too little of it is known to the version it was to start from."""
+
+
 @dataclass
 class Trained:
     """A finished run: the version in `artifact`, the trainer that made it, and its evaluations on the way."""
@@ -47,7 +51,7 @@ def train(
     """Train `family` on the data-set folder `source` for `seconds` of CPU in the new folder `folder`.
 
     From the version `base`, where there is one, as the product does by itself: what its own training took is charged
-    to nobody. Raises ValueError where the product would not.
+    to nobody. Raises BaseDoesNotFitError where the product would not.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -61,7 +65,7 @@ def train(
     run = RunDir(folder)
     trainer = Trainer(run, spec, catalog.load(family), source, now=Stopwatch())
     if base is not None and trainer.base is None:
-        raise ValueError(f"{base} does not fit {source}: the product starts from nothing")
+        raise BaseDoesNotFitError(f"{base.name} does not fit: the product trains this from nothing")
     manifest = trainer.fit()
     looks = trainer.config.evaluations
     curve = [

@@ -257,5 +257,12 @@ PICTURE_ROWS = [
         None,
     ),
 ]
-USER_ROWS = [*_text_rows(USERS, 2, "the user's text"), _example_row(USERS, 2, "the user's text")]
+USER_ROWS = [
+    row
+    for says, contestant in (
+        ("the user's text", OURS),
+        ("the user's text, from the shipped starter", STARTED),
+    )
+    for row in (*_text_rows(USERS, 2, says, contestant), _example_row(USERS, 2, says, contestant))
+]
 ROWS = {row.name: row for row in (*TEXT_ROWS, *PICTURE_ROWS)}

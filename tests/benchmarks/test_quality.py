@@ -235,3 +235,23 @@ def test_a_quick_run_goes_all_the_way(
     monkeypatch.setattr("sys.argv", ["quality", "--quick", "--resume", *only])
     assert quality.main() == 0
     assert capsys.readouterr().out == printed
+
+
+def test_a_text_that_the_starter_does_not_know_is_said_to_be_trained_from_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], one_thread: None
+) -> None:
+    only = ["--only", "started-lstm-text", "--seeds", "1"]
+    monkeypatch.setattr(quality, "QUICK_TEXT", "text")
+    for name, lines, verdict in (
+        ("known", TEXT, "reported"),
+        ("unknown", ["나는 개를 좋아해", "너는 우유를 싫어해"] * 9, "not run"),
+    ):
+        mine = tmp_path / f"{name}.txt"
+        mine.write_text("\n".join(lines * 120), encoding="utf-8")
+        monkeypatch.setattr(
+            "sys.argv", ["quality", "--quick", "--text", str(mine), "--folder", str(tmp_path / "kept"), *only]
+        )
+        assert quality.main() == 0
+        told = capsys.readouterr()
+        assert f" {verdict} |" in told.out
+        assert ("trains this from nothing" in told.err) is (name == "unknown")
