@@ -42,8 +42,11 @@ class Base(DeclarativeBase):
     type_annotation_map = {datetime: UtcDateTime, dict[str, Any]: JSON, float: Float}
 
 
+EVALUATION = "evaluate"  # the preset of jobs that measure: no family has one of this name
+
+
 class Job(Base):
-    """A training that was asked for, from `queued` to one of the three last states."""
+    """A training or a measurement that was asked for, from `queued` to one of the three last states."""
 
     __tablename__ = "jobs"
 
@@ -82,6 +85,11 @@ class Job(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+
+    @property
+    def is_evaluation(self) -> bool:
+        """It measures a version instead of training one."""
+        return self.preset == EVALUATION
 
     @property
     def eta_left(self) -> float | None:

@@ -136,6 +136,8 @@ class Learning:
             jobs = session.scalars(query.order_by(table.number)).all()
 
         def was_given(job: tables.Job) -> bool:
+            if job.is_evaluation:
+                return False
             if RunDir(self.runs / job.id).spec_file.exists():
                 return bool(hashes & set(learned.hashes(self.runs / job.id)))
             return job.started_at is not None and job.started_at >= oldest

@@ -1,13 +1,9 @@
-"""Jobs that measure a version instead of training one. They lie among the others, told apart by their preset: no family
-has one of this name. Pure.
-"""
+"""Jobs that measure a version instead of training one. They lie among the others. Pure."""
 
 import secrets
 from collections.abc import Sequence
 
-from app.core.tables import Job, Version
-
-PRESET = "evaluate"
+from app.core.tables import EVALUATION, Job, Version
 
 
 def evaluation(version: Version, dataset: str, parts: Sequence[str] | None) -> Job:
@@ -17,7 +13,7 @@ def evaluation(version: Version, dataset: str, parts: Sequence[str] | None) -> J
         family=version.card["family"],
         dataset=dataset,
         model=version.model,
-        preset=PRESET,
+        preset=EVALUATION,
         config={} if parts is None else {"parts": list(parts)},
         seed=0,
         budget={},
@@ -25,7 +21,3 @@ def evaluation(version: Version, dataset: str, parts: Sequence[str] | None) -> J
         base=f"{version.model}@{version.version}",
         priority=0,
     )
-
-
-def is_evaluation(job: Job) -> bool:
-    return job.preset == PRESET

@@ -17,7 +17,6 @@ from app.core.tables import Job
 from app.core.whole import WholeFile
 from app.registry.policy import Policy
 from app.training import stream
-from app.training.evaluations import is_evaluation
 from app.training.launcher import Resources
 from app.training.schemas import EventPage, Families, History, JobPage, JobResponse, Samples, Status
 from app.training.service import Jobs, Once, Training
@@ -296,7 +295,7 @@ def get_history(job_id: JobId, jobs: JobsDep) -> dict[str, Any]:
 def _shown(job: Job, positions: dict[str, int]) -> dict[str, Any]:
     return {
         "id": job.id,
-        "kind": "evaluation" if is_evaluation(job) else "training",
+        "kind": "evaluation" if job.is_evaluation else "training",
         "status": job.status,
         "family": job.family,
         "dataset": job.dataset,

@@ -23,7 +23,6 @@ from app.learning.service import phrases_of
 from app.registry.policy import Policy
 from app.registry.reference import NOTHING, parse
 from app.registry.service import Registry
-from app.training.evaluations import is_evaluation
 from app.training.launcher import Resources
 from app.training.mirror import Mirror
 from app.training.states import ENDED, LIVE, end, find, move, tell
@@ -278,7 +277,7 @@ class Jobs:
         run_dir.stop_file.unlink(missing_ok=True)
         if run_dir.spec_file.exists():
             return
-        if not begun and not is_evaluation(job) and self.datasets.get(job.dataset).modality == "text":
+        if not begun and not job.is_evaluation and self.datasets.get(job.dataset).modality == "text":
             phrases = phrases_of(self.database, job.model)
             learned.write(run_dir.learned_file, [phrase.text for phrase in phrases])
         # What a first attempt elsewhere chose to start from is in the job.
@@ -290,7 +289,7 @@ class Jobs:
             dataset=self.datasets.source(job.dataset),
             preset=job.preset,
             config=job.config,
-            evaluate=is_evaluation(job),
+            evaluate=job.is_evaluation,
             seed=job.seed,
             budget=Budget.model_validate(job.budget),
             base=self.registry.path(name, version) if version else None,

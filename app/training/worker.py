@@ -22,7 +22,6 @@ from app.core.tables import Job
 from app.registry.policy import Policy
 from app.registry.service import Registry
 from app.training.attempts import Attempts, Taken
-from app.training.evaluations import is_evaluation
 from app.training.launcher import Launcher, Resources, RunStatus
 from app.training.service import Jobs
 from ml.artifact import ArtifactError
@@ -259,7 +258,7 @@ class Worker:
         code, run_dir = status.code, active.run_dir
         if code != ExitCode.DONE and job.status != "cancelling":  # whoever goes on with it may be another machine
             self.jobs.mirror.settle(job.id, job.attempt)
-        if code == ExitCode.DONE and is_evaluation(job):
+        if code == ExitCode.DONE and job.is_evaluation:
             self.attempts.succeed(job.id, None)
             shutil.rmtree(run_dir.prepared, ignore_errors=True)
         elif code == ExitCode.DONE:

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from app.core.config import Settings
 from app.main import create_app
 from app.services import STARTERS, Services
+from app.training.evaluations import evaluation
 from app.training.launcher import RunStatus
 from app.training.service import Training
 from app.training.worker import Worker
@@ -248,6 +249,8 @@ def test_of_a_run_on_another_machine_the_times_tell_what_it_was_given(services: 
     began, waits = (services.jobs.enqueue(Training("lstm", "kjv", model="next-word")) for _ in range(2))
     assert services.attempts.claim(began.id) is not None  # no folder of it lies here
     services.learning.learn("next-word", "something else")
+    measured = services.jobs.queue(evaluation(services.registry.version("next-word", 1), "kjv", None))
+    assert services.attempts.claim(measured.id) is not None
     assert services.learning.training("next-word", services.learning.forget("next-word", "something else")) == []
     assert services.learning.training("next-word", services.learning.forget("next-word", PHRASE)) == [began.id]
     assert services.attempts.status(waits.id) == "queued"
