@@ -66,7 +66,7 @@ def create_app(settings: Settings) -> FastAPI:
     limits = (settings.queue_size, settings.deadline_seconds, settings.reload_seconds)
     metrics = Metrics()
     waits, preload = settings.queue_seconds, settings.preload
-    host = ModelHost(services.registry, services.learning, *limits, metrics, waits, preload)
+    host = ModelHost(services.registry, services.learning, *limits, metrics, waits, preload, settings.int8)
     gallery = Gallery(host, services.datasets)
     evaluations = Evaluations(host, services.datasets, services.jobs)
     # Set when the service is told to stop: it is not ready then, connections and event streams end with their answer.

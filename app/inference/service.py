@@ -24,6 +24,7 @@ from ml.objects import Away
 from ml.process import lower_thread_priority
 from ml.serve.density import Density, Draws
 from ml.serve.images import Pixels, Sampler, from_pixels, to_pixels
+from ml.serve.int8 import refusal
 from ml.serve.state_cache import StateCache
 from ml.serve.text import Answer, NextWord, Query
 from ml.serve.warm import open_warm
@@ -90,8 +91,9 @@ class ModelHost:
         metrics: Metrics | None = None,
         queue_seconds: float = float("inf"),
         preload: Sequence[str] = tuple(STARTERS),
+        int8: bool = False,
     ) -> None:
-        self.preload = preload
+        self.preload, self.int8 = preload, int8
         self.registry, self.deadline, self.reload_seconds = registry, deadline, reload_seconds
         self.queue_size, self.metrics = queue_size, metrics or Metrics()
         self.problems: dict[str, str] = {}
@@ -236,7 +238,12 @@ class ModelHost:
                 self._loaded.move_to_end(key)
                 return self._loaded[key]
         folder = self.registry.path(name, version)
-        predictor = self._loader.submit(lambda: open_warm(folder, artifact.verify(folder), self._states)).result()
+        predictor = self._loader.submit(
+            lambda: open_warm(folder, artifact.verify(folder), self._states, self.int8)
+        ).result()
+        if self.int8 and isinstance(predictor, NextWord):
+            why = refusal(predictor.manifest)
+            log.info("%s@%d answers with %s", name, version, "int8" if why is None else f"float32: {why}")
         loaded = cast(AnyLoaded, Loaded(name, version, predictor))
         with self._lock:
             self._loaded[key] = loaded

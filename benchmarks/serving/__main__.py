@@ -34,10 +34,11 @@ from benchmarks.serving.load import NoLoad
 from benchmarks.serving.models import LECTURE, MEDIUM, Models
 from benchmarks.serving.rows import TYPISTS, Run
 from benchmarks.serving.server import Cold, DidNotRun, Server, answering, difference, pss
+from ml import artifact
+from ml.serve.int8 import refusal
 
 CONNECTIONS = (1, 16, 64)
 MOST_A_SECOND = {LECTURE: 12_000, MEDIUM: 4_000}  # texts made for a load: no text is asked twice
-TOLERANCE = 1e-4  # of a probability, relative, between ours and a rival's
 STREAMS, STREAMED = 5, 50
 
 
@@ -145,8 +146,9 @@ class Bench:
             text = " ".join(words[i] for i in random.integers(len(words), size=length)) + " "
             found = server.found(text)
             expected = self.expected.setdefault(text, found)
-            same = [word for word, _ in found] == [word for word, _ in expected]
-            if not same or not np.allclose([p for _, p in found], [p for _, p in expected], rtol=TOLERANCE):
+            first, tolerance = dict(expected), server.contestant.tolerance
+            same = first.keys() == dict(found).keys()
+            if not same or not np.allclose([p for _, p in found], [first[word] for word, _ in found], rtol=tolerance):
                 raise DidNotRun(f"it answers {found} behind {length} words where {expected} was answered first")
 
     @staticmethod
@@ -176,9 +178,10 @@ class Bench:
         return {"first_ms": median(first), "words_per_second": median(rate)}
 
 
-def features() -> dict[str, bool]:
-    """What the service has of what rows wait for. With int8 an answer would depend on its neighbours."""
-    return {"state cache": find_spec("ml.serve.state_cache") is not None, "int8": False}
+def features(made: Models) -> dict[str, bool]:
+    """What the service has of what rows wait for; int8 only where the model's card allows it."""
+    card = artifact.read(made.data_dir / "models" / MEDIUM / "1")
+    return {"state cache": find_spec("ml.serve.state_cache") is not None, "int8": refusal(card) is None}
 
 
 def report(result: dict[str, Any]) -> tuple[str, bool]:
@@ -234,6 +237,9 @@ def measure(options: argparse.Namespace, names: list[str]) -> dict[str, Any]:
     wrk = load.ensure_wrk()
     size = models.QUICK if options.quick else models.Size()
     made = models.make(folder / "models" / ("quick" if options.quick else MEDIUM), size)
+    there = features(made)
+    if not there["int8"]:
+        names = [name for name in names if name != "int8"]
     seconds, runs = (1.0, 1) if options.quick else (options.seconds, options.runs)
     bench = Bench(made, folder, seconds, (16,) if options.quick else CONNECTIONS, not options.quick)
     return {
@@ -242,7 +248,7 @@ def measure(options: argparse.Namespace, names: list[str]) -> dict[str, Any]:
         "wrk": wrk,
         "versions": {name: version(name) for name in ("fastapi", "uvicorn", "onnxruntime", "torch", "pydantic")},
         "seconds": seconds,
-        "features": features(),
+        "features": there,
         "runs": [bench.once(names, number) for number in range(runs)],
         "notes": bench.notes,
     }

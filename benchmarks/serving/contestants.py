@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ class Contestant:
     found: Callable[[Any], Found]
     packages: tuple[str, ...] = ()  # none: in the service's own environment
     model: str = MEDIUM
+    tolerance: float = 1e-4  # of a probability, relative, between it and who was asked first
     settings: dict[str, str] = field(default_factory=dict)
     files: dict[str, dict[str, Any]] = field(default_factory=dict)  # JSON files of its scratch folder
 
@@ -72,6 +73,13 @@ OURS = Contestant(
     _predictions,
     # No rival refuses anything, however long it takes; and none has another model in memory than the one it is asked.
     settings={"INKLING_QUEUE_SECONDS": "10", "INKLING_PRELOAD": MEDIUM},
+)
+INT8 = replace(
+    OURS,
+    name="int8",
+    says="the same with INKLING_INT8=true",
+    tolerance=0.05,
+    settings={**OURS.settings, "INKLING_INT8": "true"},
 )
 NOOP = Contestant(
     "noop",
@@ -132,7 +140,7 @@ MLSERVER = Contestant(
         "settings.json": {"host": "127.0.0.1", "parallel_workers": 0, "debug": False, "metrics_endpoint": None},
     },
 )
-CONTESTANTS = {each.name: each for each in (OURS, NOOP, TUTORIAL, LITSERVE, BENTOML, MLSERVER)}
+CONTESTANTS = {each.name: each for each in (OURS, INT8, NOOP, TUTORIAL, LITSERVE, BENTOML, MLSERVER)}
 
 
 def python_of(contestant: Contestant, folder: Path, install: bool) -> Path:

@@ -52,7 +52,7 @@ class Models:
 
 def make(folder: Path, size: Size) -> Models:
     """Make what is not in `folder` yet."""
-    done, wanted = folder / "done.json", {"size": vars(size), "format": 3}
+    done, wanted = folder / "done.json", {"size": vars(size), "format": 4}
     if not done.exists() or json.loads(done.read_text()) != wanted:
         shutil.rmtree(folder, ignore_errors=True)
         _make(folder, size)

@@ -47,9 +47,9 @@ def cpu(run: Run, server: str, load: str, connections: int = JUDGED) -> float:
     return float(run["loads"][f"{server} {load} {connections}"]["cpu_us"])
 
 
-def against(rival: str, load: str, mine: str | None = None, connections: int = JUDGED) -> Callable[[Run], float]:
+def against(rival: str, load: str, mine: str = "ours", connections: int = JUDGED) -> Callable[[Run], float]:
     """How many requests ours answers while `rival` answers one, for equal CPU time."""
-    return lambda run: cpu(run, rival, load, connections) / cpu(run, "ours", mine or load, connections)
+    return lambda run: cpu(run, rival, load, connections) / cpu(run, mine, load, connections)
 
 
 def _p99(run: Run) -> float:

@@ -21,15 +21,15 @@ from ml.serve.network import Engine, Fused, Hidden, Ids, State
 from ml.serve.session import open_session
 
 MOST_BYTES = 64 * 1024 * 1024  # of a table with every word
-LARGEST = np.iinfo(np.int16).max
 
 Numbers = npt.NDArray[np.float32]
 
 
-def open_engine(folder: Path, words: int) -> Engine:
-    """What reads a version best. Raises ArtifactError when it does not load.
+def open_engine(folder: Path, words: int, int8: bool = False) -> Engine:
+    """What reads a version best, with products of eight bits if `int8`. Raises ArtifactError when it does not load.
 
-    Not with a table: several layers, one-hot words, vocabularies whose table would be too large, no weights.
+    Not with a table, and then not with eight bits: several layers, one-hot words, vocabularies whose table would be too
+    large, no weights.
     """
     weights = folder / "weights.safetensors"
     if not weights.exists():
@@ -41,17 +41,19 @@ def open_engine(folder: Path, words: int) -> Engine:
             fits = plain and words * file.get_slice("lstm.weight_hh_l0").get_shape()[0] * 2 <= MOST_BYTES
     except (OSError, SafetensorError) as error:
         raise ArtifactError(f"{weights.name} cannot be read: {error}") from error
-    return Gates(weights, words) if fits else Fused(folder / "next_word.onnx")
+    return Gates(weights, words, int8) if fits else Fused(folder / "next_word.onnx")
 
 
 class Gates:
     """As an `Engine`, of `words` words. Raises ArtifactError when the weights are not those of such an LSTM.
 
     A word's part is kept as int16 and a scale: each number is off by a 65,000th of the word's largest at most. The
-    embeddings stay in their file, which is read where a word is new.
+    embeddings stay in their file, which is read where a word is new. `int8`: it is kept as int8, so that half as much
+    comes from memory, and the products are those of `graphs`.
     """
 
-    def __init__(self, weights: Path, words: int) -> None:
+    def __init__(self, weights: Path, words: int, int8: bool = False) -> None:
+        self.int8 = int8
         with safe_open(weights, framework="numpy") as file:
             self._load(file, words, weights.name)
         self._embeddings: Mapped | None = Mapped(weights)
@@ -71,13 +73,15 @@ class Gates:
         }
         if wrong := [each for each, shape in wanted.items() if shapes.get(each) != shape]:
             raise ArtifactError(f"{name} holds no LSTM of one layer: {wrong[0]} is {shapes.get(wrong[0])}")
-        self._steps = open_session(*graphs.recurrence(file.get_tensor("lstm.weight_hh_l0")))
+        self._steps = open_session(*graphs.recurrence(file.get_tensor("lstm.weight_hh_l0"), self.int8))
         output = ("project.weight", "project.bias", "embedding.weight", "bias")
-        self._output = open_session(*graphs.output(*map(file.get_tensor, output)))
+        project, shift, embeddings, bias = map(file.get_tensor, output)
+        self._output = open_session(*graphs.output(project, shift, embeddings, bias, self.int8))
         self._into: Numbers = file.get_tensor("lstm.weight_ih_l0").T  # (E, 4H)
         self._added: Numbers = file.get_tensor("lstm.bias_ih_l0") + file.get_tensor("lstm.bias_hh_l0")  # (4H,)
         self._no_rows = np.empty((0, words), np.float32)
-        self._table = _written_to_grow(words, 4 * hidden)
+        self._table = _written_to_grow(words, 4 * hidden, np.dtype(np.int8 if self.int8 else np.int16))
+        self._largest = np.iinfo(self._table.dtype).max
         self._scales = np.zeros((words, 1), np.float32)
         self._has = np.zeros(words, np.bool_)
         self.zeros: Hidden = (np.zeros((1, 1, hidden), np.float32),) * 2
@@ -98,7 +102,7 @@ class Gates:
         new = np.array(sorted(set(ids[~known].tolist())))  # np.unique imports 1.5 MiB more of numpy
         rows = embeddings["embedding.weight"][new] @ self._into + self._added
         embeddings.forget()
-        scales = np.maximum(np.abs(rows).max(1, keepdims=True), np.float32(1e-30)) / LARGEST
+        scales = np.maximum(np.abs(rows).max(1, keepdims=True), np.float32(1e-30)) / self._largest
         self._scales[new] = scales
         self._table[new] = np.rint(rows / scales)
         self._has[new] = True
@@ -106,9 +110,9 @@ class Gates:
             self._embeddings = None  # which closes the file
 
 
-def _written_to_grow(rows: int, width: int) -> npt.NDArray[np.int16]:
+def _written_to_grow(rows: int, width: int, kind: np.dtype[Any]) -> npt.NDArray[Any]:
     """Zeros that take memory where they are written to, page by page and not by two megabytes at a time."""
-    memory = mmap.mmap(-1, rows * width * 2)
+    memory = mmap.mmap(-1, rows * width * kind.itemsize)
     if hasattr(mmap, "MADV_NOHUGEPAGE"):
         memory.madvise(mmap.MADV_NOHUGEPAGE)
-    return np.frombuffer(memory, np.int16).reshape(rows, width)
+    return np.frombuffer(memory, kind).reshape(rows, width)

@@ -18,7 +18,8 @@ from ml.messages import Fields, classes
 Numbers = npt.NDArray[np.float32]
 
 OPSET, IR = 17, 8
-FLOAT, INT16, INT64 = 1, 5, 7  # TensorProto.DataType
+FLOAT, UINT8, INT8, INT16, INT64 = 1, 2, 3, 5, 7  # TensorProto.DataType
+KINDS = {"float32": FLOAT, "uint8": UINT8, "int8": INT8, "int64": INT64}
 GRAPH, INT, INTS = 5, 2, 7  # AttributeProto.AttributeType
 EXTERNAL = 1  # TensorProto.DataLocation
 
@@ -61,35 +62,53 @@ _FIELDS: dict[str, Fields] = {
     "Dim": {"dim_value": (1, False, "int"), "dim_param": (2, False, "bytes")},
 }
 
-Made = tuple[bytes, dict[str, Numbers]]  # a graph, and the weights that belong to it
+Weights = dict[str, npt.NDArray[Any]]
+Made = tuple[bytes, Weights]  # a graph, and the weights that belong to it
 Values = Mapping[str, tuple[int, Sequence[int | str]]]  # type and shape; an axis with a name has any length
 
 
-def recurrence(weight: Numbers) -> Made:
+MIDDLE = 128  # what stands for 0 in an activation of eight bits
+LARGEST = 127  # the largest distance from it
+# Of a weight. With 64, two products of a weight and an activation fit into the 16 bits in which processors without
+# VNNI add them up: 2 * 64 * 255 < 2**15. More would be cut off there, silently.
+LARGEST_WEIGHT = 64
+
+
+def recurrence(weight: Numbers, int8: bool = False) -> Made:
     """An LSTM's steps: ids (B, T), h and c (B, H), and of each word what it adds to the gates, as `table` (V, 4H) of
-    int16 times `scales` (V, 1) -> h_out and c_out (B, H) behind the last id.
+    int16 (int8 if `int8`) times `scales` (V, 1) -> h_out and c_out (B, H) behind the last id.
 
     `weight` (4H, H) is what h adds; the gates' order is torch's: input, forget, cell, output. A step is one product,
     with the word's part looked up, and the steps are one operator: nothing returns to Python between them.
+
+    `int8`: the product is one of whole numbers, h in steps of 1 / 127, which is the same for whatever text: h lies
+    between -1 and 1. So an answer does not depend on what is read beside it, to the last bit.
     """
     size = weight.shape[1]
     state = (FLOAT, ("B", size))
     model = _model()
-    table, scales = (INT16, ("V", 4 * size)), (FLOAT, ("V", 1))
+    table, scales = (INT8 if int8 else INT16, ("V", 4 * size)), (FLOAT, ("V", 1))
     given: Values = {"ids": (INT64, ("B", "T")), "h": state, "c": state, "table": table, "scales": scales}
     _declare(model.graph, given, {"h_out": state, "c_out": state})
-    weights = {"weight": weight}
+    weights: Weights = {"weight": weight}
+    if int8:
+        coded, unit = whole_numbers(weight)
+        weights = {"weight": coded, "unit": unit / LARGEST}
     _weigh(model.graph, weights)  # inside the step ONNX Runtime would hold it three times
     steps = _node(model.graph, "Scan", ["h", "c", "ids"], "h_out", "c_out", num_scan_inputs=1, scan_input_axes=[1])
     step = steps.attribute.add(name=b"body", type=GRAPH).g
     _declare(step, {"h": state, "c": state, "id": (INT64, ("B",))}, {"h_after": state, "c_after": state})
-    sizes = np.array([size] * 4, dtype=np.int64)
-    step.initializer.add(dims=sizes.shape, data_type=INT64, name=b"sizes", raw_data=sizes.tobytes())
+    _constant(step, "sizes", np.array([size] * 4, dtype=np.int64))
     _node(step, "Gather", ["table", "id"], "coded")
     _node(step, "Cast", ["coded"], "whole", to=FLOAT)
     _node(step, "Gather", ["scales", "id"], "scale")
     _node(step, "Mul", ["whole", "scale"], "word")
-    _node(step, "Gemm", ["h", "weight", "word"], "gates", transB=1)
+    if int8:
+        _constant(step, "h_unit", np.float32(1 / LARGEST))
+        _multiply(step, "h", "h_unit", "product")
+        _node(step, "Add", ["product", "word"], "gates")
+    else:
+        _node(step, "Gemm", ["h", "weight", "word"], "gates", transB=1)
     _node(step, "Split", ["gates", "sizes"], "input", "forget", "cell", "output", axis=1)
     _node(step, "Sigmoid", ["input"], "let_in")
     _node(step, "Sigmoid", ["forget"], "kept")
@@ -103,17 +122,52 @@ def recurrence(weight: Numbers) -> Made:
     return model.SerializeToString(), weights
 
 
-def output(project: Numbers, shift: Numbers, words: Numbers, bias: Numbers) -> Made:
+def output(project: Numbers, shift: Numbers, words: Numbers, bias: Numbers, int8: bool = False) -> Made:
     """h (B, H) -> rows (B, V), each summing to 1: `project` (E, H), `shift` (E,), then `words` (V, E) and `bias` (V,)
-    make the logits, and a softmax the probabilities."""
+    make the logits, and a softmax the probabilities.
+
+    `int8`: the product with `words` is one of whole numbers, what was heard of each text in steps of its own.
+    """
     model = _model()
-    _declare(model.graph, {"h": (FLOAT, ("B", project.shape[1]))}, {"rows": (FLOAT, ("B", len(bias)))})
-    weights = {"project": project, "shift": shift, "words": words, "bias": bias}
-    _weigh(model.graph, weights)
-    _node(model.graph, "Gemm", ["h", "project", "shift"], "heard", transB=1)
-    _node(model.graph, "Gemm", ["heard", "words", "bias"], "logits", transB=1)
-    _node(model.graph, "Softmax", ["logits"], "rows", axis=1)
+    graph = model.graph
+    _declare(graph, {"h": (FLOAT, ("B", project.shape[1]))}, {"rows": (FLOAT, ("B", len(bias)))})
+    weights: Weights = {"project": project, "shift": shift, "bias": bias}
+    if int8:
+        weights["weight"], weights["unit"] = whole_numbers(words)
+    else:
+        weights["words"] = words
+    _weigh(graph, weights)
+    _node(graph, "Gemm", ["h", "project", "shift"], "heard", transB=1)
+    if int8:
+        for name, value in (("one", 1.0), ("largest", LARGEST), ("least", 1e-30)):
+            _constant(graph, name, np.float32(value))
+        _node(graph, "Abs", ["heard"], "sizes")
+        _node(graph, "ReduceMax", ["sizes"], "most", axes=[1], keepdims=1)
+        _node(graph, "Max", ["most", "least"], "range")
+        _node(graph, "Div", ["range", "largest"], "step")
+        _node(graph, "Div", ["heard", "step"], "steps")
+        _multiply(graph, "steps", "one", "product")
+        _node(graph, "Mul", ["product", "step"], "scaled")
+        _node(graph, "Add", ["scaled", "bias"], "logits")
+    else:
+        _node(graph, "Gemm", ["heard", "words", "bias"], "logits", transB=1)
+    _node(graph, "Softmax", ["logits"], "rows", axis=1)
     return model.SerializeToString(), weights
+
+
+def whole_numbers(weight: Numbers) -> tuple[npt.NDArray[np.int8], Numbers]:
+    """A matrix (N, K) as whole numbers (K, N) and what one is worth in each of the N columns, (N,)."""
+    unit = np.maximum(np.abs(weight).max(1), np.float32(1e-30)) / np.float32(LARGEST_WEIGHT)
+    return np.ascontiguousarray(np.rint(weight / unit[:, None]).astype(np.int8).T), unit
+
+
+def _multiply(graph: Any, name: str, unit: str, product: str) -> None:
+    """The value `name`, in steps of `unit`, times the weights "weight"; columns are worth "unit"."""
+    _constant(graph, "middle", np.uint8(MIDDLE))
+    _node(graph, "QuantizeLinear", [name, unit, "middle"], "coded_input")
+    _node(graph, "MatMulInteger", ["coded_input", "weight", "middle"], "sums")
+    _node(graph, "Cast", ["sums"], "sums_as_floats", to=FLOAT)
+    _node(graph, "Mul", ["sums_as_floats", "unit"], product)
 
 
 # All is written into the message in which it stays: one that is made apart is copied at every level.
@@ -135,10 +189,16 @@ def _declare(graph: Any, inputs: Values, outputs: Values) -> None:
                 tensor.shape.dim.add(**{"dim_value": axis} if isinstance(axis, int) else {"dim_param": axis.encode()})
 
 
-def _weigh(graph: Any, weights: Mapping[str, Numbers]) -> None:
+def _weigh(graph: Any, weights: Mapping[str, npt.NDArray[Any]]) -> None:
     for name, array in weights.items():
-        said = graph.initializer.add(dims=array.shape, data_type=FLOAT, name=name.encode(), data_location=EXTERNAL)
+        kind = KINDS[array.dtype.name]
+        said = graph.initializer.add(dims=array.shape, data_type=kind, name=name.encode(), data_location=EXTERNAL)
         said.external_data.add(key=b"location", value=b"memory")  # a name is asked for, and never opened
+
+
+def _constant(graph: Any, name: str, value: npt.NDArray[Any] | np.generic) -> None:
+    kind = KINDS[value.dtype.name]
+    graph.initializer.add(dims=value.shape, data_type=kind, name=name.encode(), raw_data=value.tobytes())
 
 
 def _node(graph: Any, operator: str, inputs: Sequence[str], *outputs: str, **attributes: int | list[int]) -> Any:

@@ -3,8 +3,8 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from ml.artifact import ArtifactError
@@ -15,9 +15,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as ort
 
 
-def open_session(
-    graph: Path | bytes, weights: Mapping[str, npt.NDArray[np.float32]] | None = None
-) -> ort.InferenceSession:
+def open_session(graph: Path | bytes, weights: Mapping[str, npt.NDArray[Any]] | None = None) -> ort.InferenceSession:
     """Load an ONNX file, or what would be in one, on the CPU. Raises ArtifactError when ONNX Runtime refuses it.
 
     `weights` are those that the graph names and does not hold; they are copied.

@@ -20,6 +20,7 @@ from ml.serve import decode, orthography
 from ml.serve.decode import Decoding, Mask, Rules, Said, Sampling
 from ml.serve.gates import open_engine
 from ml.serve.heard import Hearing
+from ml.serve.int8 import refusal
 from ml.serve.learned import Learned
 from ml.serve.network import Network
 from ml.serve.orthography import PLAIN, Manner
@@ -111,10 +112,11 @@ class _Work:
 class NextWord:
     """The predictor of one version. Raises ArtifactError when the folder does not hold a sound one.
 
-    `states` is where it remembers what it read, beside other versions.
+    `states` is where it remembers what it read, beside other versions. `int8`: with products of eight bits, where its
+    card says that nothing is lost by them.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, states: StateCache | None = None) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, states: StateCache | None = None, int8: bool = False) -> None:
         if manifest.modality != "text":
             raise ArtifactError(f"a {manifest.family} model draws pictures and predicts no words")
         try:
@@ -125,7 +127,8 @@ class NextWord:
         self.manifest = manifest
         self._by_line, self._windows = (bool(manifest.config.get(name)) for name in ("by_line", "windows"))
         remembered = None if self._windows else states or StateCache()
-        self._network = Network(open_engine(folder, len(self.vocabulary)), self.start, remembered)
+        self.int8 = int8 and refusal(manifest) is None
+        self._network = Network(open_engine(folder, len(self.vocabulary), self.int8), self.start, remembered)
         self.mixture = self._load_mixture(folder)
         self._no_row: Probabilities = np.zeros(len(self.vocabulary), np.float32)
         self._sources = folder / SOURCES

@@ -11,13 +11,15 @@ from ml.serve.state_cache import StateCache
 from ml.serve.text import NextWord, Query
 
 
-def open_warm(folder: Path, manifest: Manifest, states: StateCache | None = None) -> NextWord | Sampler | Density:
+def open_warm(
+    folder: Path, manifest: Manifest, states: StateCache | None = None, int8: bool = False
+) -> NextWord | Sampler | Density:
     """Load a verified version and answer once. Raises ArtifactError when it does not load or does not answer.
 
-    `states` is where text models remember what they read.
+    `states` is where text models remember what they read, `int8` what they answer with where their cards allow it.
     """
     kinds: dict[Modality, Callable[[], NextWord | Sampler | Density]] = {
-        "text": lambda: NextWord(folder, manifest, states),
+        "text": lambda: NextWord(folder, manifest, states, int8),
         "image": lambda: Sampler(folder, manifest),
         "number": lambda: Density(folder, manifest),
     }

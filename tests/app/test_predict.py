@@ -8,6 +8,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from app.core.config import Settings
+from app.main import create_app
 from tests.app.problems import problem
 
 ROUTE = "/predict-next-word"
@@ -284,3 +286,30 @@ async def test_a_part_that_a_model_does_not_have_is_refused(
 async def test_parts_are_named(client: httpx.AsyncClient, parts: list[str]) -> None:
     refused = await client.post(ROUTE, json={"text": "in", "parts": parts})
     assert refused.status_code == 422
+
+
+async def test_with_int8_the_starter_says_much_the_same_and_the_lecture_exactly(
+    client: httpx.AsyncClient,
+    app: FastAPI,
+    settings: Settings,
+    lecture_version: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app.state.registry.register(lecture_version, "lecture", "always")
+    texts = ("in the beginning", "and the lord said unto mo", "thou shalt not ")
+    exact, lecture = [await ask(client, text) for text in texts], await ask(client, "i like ", model="lecture")
+    caplog.set_level("INFO")
+    made = create_app(settings.model_copy(update={"int8": True}))
+    async with (
+        made.router.lifespan_context(made),
+        httpx.AsyncClient(transport=httpx.ASGITransport(made), base_url="http://inkling") as other,
+    ):
+        for text, said in zip(texts, exact, strict=True):
+            coded = await ask(other, text)
+            assert coded["predictions"] != said["predictions"]  # it is another arithmetic
+            (first, *_), (its, *_) = coded["predictions"], said["predictions"]
+            assert first["word"] == its["word"]
+            assert first["probability"] == pytest.approx(its["probability"], rel=0.05)
+        assert (await ask(other, "i like ", model="lecture"))["predictions"] == lecture["predictions"]
+    assert "next-word@1 answers with int8" in caplog.text
+    assert "lecture@1 answers with float32: its card has no figures of int8" in caplog.text

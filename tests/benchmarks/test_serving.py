@@ -244,6 +244,8 @@ def test_another_answer_than_the_first_is_found_out(nothing: Models) -> None:
     bench = serving.Bench(nothing, nothing.data_dir, 1, (1,), False)
 
     class Says:
+        contestant = CONTESTANTS["litserve"]
+
         def __init__(self, value: float) -> None:
             self.value = value
 

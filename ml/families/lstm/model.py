@@ -27,6 +27,7 @@ from ml.families.lstm.warm_start import carry_weights, extend_vocabulary, finger
 from ml.families.optimizers import Adam, AdamW
 from ml.families.schedule import hold_then_decay
 from ml.mixture import NGRAM, SOURCES, Mixture
+from ml.serve import int8
 
 MOST_ONE_HOT_WORDS = 2_000
 LEAST_BFLOAT16 = 256  # hidden size from which on products are what an update's time goes into
@@ -192,7 +193,7 @@ class LSTMFamily(Family[LSTMConfig, TextData]):
         if config.windows:
             return super().finishing_seconds(config, data, evaluation)
         scored = min(answering.MOST_SCORED, len(data.splits.get("test", data.splits["train"])))
-        return evaluation + answering.SECONDS * scored
+        return evaluation + answering.SECONDS * scored + int8.SECONDS * min(int8.MOST, scored)
 
     def finish(self, state: State, config: LSTMConfig, data: TextData) -> None:
         """Count the n-gram and weigh it against the network. The lecture's model answers alone."""
@@ -233,6 +234,10 @@ class LSTMFamily(Family[LSTMConfig, TextData]):
             serving["mixture"] = {"weights": state.fitted.weights.tolist()}
             if data.sources is not None:
                 shutil.copyfile(data.sources, into / SOURCES)
+        if not config.windows and not config.by_line and "test" in data.splits:
+            figures = int8.measure(into, len(data.vocabulary), data.splits["test"])
+            if figures is not None:
+                serving["int8"] = figures
         return serving
 
 
