@@ -3,11 +3,12 @@
     .venv/bin/python -m benchmarks.serving
     .venv/bin/python -m benchmarks.serving --only ours,litserve --runs 1 --seconds 3
 
-Starts each server in turn, on one core, and asks it with wrk from another: the lecture's nine-word model beside a no-op
-endpoint; a medium model (10,000 words, embedding 256, one LSTM layer of 512, tied head, context 20) beside a tutorial
-server, LitServe, BentoML and MLServer with the same weights; people typing. The figure that counts is the CPU time of
-all of a server's processes for one request; wall time on a shared machine says little. The rivals' environments and the
-models are made under build/serving, once (about 3 minutes). Ends with 1 when a bound is missed.
+Starts each server alone, on one core, and weighs it; then all of them, and asks each with wrk from another core, by
+turns of a second, since the machine changes within minutes: the lecture's nine-word model beside a no-op endpoint; a
+medium model (10,000 words, embedding 256, one LSTM layer of 512, tied head, context 20) beside a tutorial server,
+LitServe, BentoML and MLServer with the same weights; people typing. The figure that counts is the CPU time of all of a
+server's processes for one request; wall time on a shared machine says little. The rivals' environments and the models
+are made under build/serving, once (about 3 minutes). Ends with 1 when a bound is missed.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -30,7 +31,7 @@ import numpy as np
 from benchmarks.service import ROOT, machine
 from benchmarks.serving import load, models, rows, texts
 from benchmarks.serving.contestants import CONTESTANTS, NotInstalled, ours, python_of
-from benchmarks.serving.load import NoLoad
+from benchmarks.serving.load import Answered, NoLoad
 from benchmarks.serving.models import LECTURE, MEDIUM, Models
 from benchmarks.serving.rows import TYPISTS, Run
 from benchmarks.serving.server import Cold, DidNotRun, Server, answering, difference, pss
@@ -40,6 +41,28 @@ from ml.serve.int8 import refusal
 CONNECTIONS = (1, 16, 64)
 MOST_A_SECOND = {LECTURE: 12_000, MEDIUM: 4_000}  # texts made for a load: no text is asked twice
 STREAMS, STREAMED = 5, 50
+
+
+Body = Callable[[str], dict[str, Any]]
+Texts = Callable[[int], list[str]]  # those of a turn
+Slice = tuple[Answered, float]  # with the CPU seconds that it took
+
+
+def _together(slices: list[Slice], connections: int) -> dict[str, float]:
+    """A load's slices as one; waits are the medians of theirs."""
+    answered, cpu = [said for said, _ in slices], sum(seconds for _, seconds in slices)
+    requests, seconds = sum(each.requests for each in answered), sum(each.seconds for each in answered)
+    # At the end of each every connection has a request under way, half done on average.
+    done = requests + len(slices) * connections / 2
+    return {
+        "requests": requests,
+        "seconds": seconds,
+        "p50": median(each.p50 for each in answered),
+        "p99": median(each.p99 for each in answered),
+        "errors": sum(each.errors for each in answered),
+        "per_second": requests / seconds,
+        "cpu_us": 1e6 * cpu / done,
+    }
 
 
 class Bench:
@@ -54,84 +77,101 @@ class Bench:
         self.expected: dict[str, list[tuple[str, float]]] = {}
 
     def once(self, names: list[str], number: int) -> Run:
-        """All of them once; what cannot be run is left out, and `notes` says why."""
+        """All of them once; what cannot be run is left out, and `notes` says why.
+
+        Each alone is weighed. Then all are up, and are loaded by turns of a second, so that whoever is compared has the
+        machine of the same moments: it changes within minutes.
+        """
         run: Run = {"loads": {}, "servers": {}, "load_average": os.getloadavg()[0]}
-        for name in names:
-            if name in self.notes:
-                continue
-            try:
-                python = python_of(CONTESTANTS[name], self.venvs, self.install)
-                with Server(CONTESTANTS[name], python, self.made, self.server_cores) as server:
-                    print(f"run {number + 1}: {name}", file=sys.stderr, flush=True)
-                    self._measure(server, run, number)
-            except (NotInstalled, DidNotRun) as error:
-                self.notes[name] = str(error)
-                print(f"{name}: {error}", file=sys.stderr, flush=True)
+        with ExitStack() as stack:
+            weighed = [name for name in names if name not in self.notes and self._weigh_alone(name, run, number)]
+            servers = {name: up for name in weighed if (up := self._start(name, stack)) is not None}
+            print(f"run {number + 1}: loads of {', '.join(servers)} by turns", file=sys.stderr, flush=True)
+            for connections in self.connections:
+                self._loads(servers, run, number, connections)
         return run
 
-    def _measure(self, server: Server, run: Run, number: int) -> None:
-        name, cold = server.contestant.name, server.cold
-        if name == "noop":
-            self._loads(server, run, number, LECTURE, server.contestant.body)
-            run["servers"][name] = self._weigh(cold, server, server.used())
-            return
-        self._same_answers(server)
-        used = self._loads(server, run, number, MEDIUM, server.contestant.body)
-        run["servers"][name] = self._weigh(cold, server, used)
-        if name == "ours":
-            self._loads(server, run, number, LECTURE, ours(LECTURE), LECTURE)
-            self._loads(server, run, number, MEDIUM, ours(MEDIUM, None), "mixture")
-            for typists in {1, TYPISTS} & set(self.connections):
-                for kind in ("typing", "apart"):
-                    asked = self._typed(typists, number, apart=kind == "apart")
-                    self._load(server, run, f"{kind} {typists}", typists, asked, ours(MEDIUM))
-            run["stream"] = self._stream(server, number)
+    def _start(self, name: str, stack: ExitStack) -> Server | None:
+        try:
+            python = python_of(CONTESTANTS[name], self.venvs, self.install)
+            return stack.enter_context(Server(CONTESTANTS[name], python, self.made, self.server_cores))
+        except (NotInstalled, DidNotRun) as error:
+            self._note(name, error)
+            return None
 
-    def _loads(
-        self,
-        server: Server,
-        run: Run,
-        number: int,
-        model: str,
-        body: Callable[[str], dict[str, Any]],
-        kind: str | None = None,
-    ) -> dict[int, float]:
-        used: dict[int, float] = {}
-        for connections in self.connections:
-            count = int(MOST_A_SECOND[model] * max(1.0, self.seconds)) + connections
-            asked = texts.random_texts(self.made.words[model], count, 1000 * number + connections)
-            used = self._load(server, run, f"{kind or model} {connections}", connections, asked, body)
-        return used
+    def _note(self, name: str, error: Exception) -> None:
+        self.notes[name] = str(error)
+        print(f"{name}: {error}", file=sys.stderr, flush=True)
 
-    def _load(
-        self,
-        server: Server,
-        run: Run,
-        name: str,
-        connections: int,
-        asked: list[str],
-        body: Callable[[str], dict[str, Any]],
-    ) -> dict[int, float]:
+    def _weigh_alone(self, name: str, run: Run, number: int) -> bool:
+        """Memory, behind a load that has met nearly all words, and cold start; PSS shares what others have open, too.
+        Whether it runs."""
+        with ExitStack() as stack:
+            server = self._start(name, stack)
+            if server is None:
+                return False
+            print(f"run {number + 1}: {name}", file=sys.stderr, flush=True)
+            model = server.contestant.model
+            if model == MEDIUM:
+                try:
+                    self._same_answers(server)
+                except DidNotRun as error:
+                    self._note(name, error)
+                    return False
+            connections = max(self.connections)
+            used: dict[int, float] = {}
+            for turn in range(max(1, round(self.seconds))):
+                asked = self._random(model, connections, 10_000_000 + 1_000 * number + turn)
+                _, used = self._slice(server, asked, server.contestant.body, connections)
+            run["servers"][name] = self._weigh(server.cold, server, used)
+            if name == "ours":
+                run["stream"] = self._stream(server, number)
+        return True
+
+    def _loads(self, servers: dict[str, Server], run: Run, number: int, connections: int) -> None:
+        """Each kind of load by turns of a second; no text is asked twice."""
+
+        def random(model: str) -> Texts:
+            return lambda turn: self._random(model, connections, 100_000 * number + 1_000 * connections + turn)
+
+        def typed(apart: bool) -> Texts:
+            return lambda turn: self._typed(connections, 1_000 * number + turn, apart)
+
+        medium, mine, noop = random(MEDIUM), servers.get("ours"), servers.get("noop")
+        kinds: list[list[tuple[Server, str, Body, Texts]]] = [
+            [(up, MEDIUM, up.contestant.body, medium) for up in servers.values() if up.contestant.model == MEDIUM]
+        ]
+        if noop is not None:
+            kinds.append([(noop, LECTURE, noop.contestant.body, random(LECTURE))])
+        if mine is not None:
+            kinds[-1].append((mine, LECTURE, ours(LECTURE), random(LECTURE)))
+            kinds.append([(mine, "mixture", ours(MEDIUM, None), lambda turn: medium(turn + 500))])
+            if connections in (1, TYPISTS):
+                kinds.append([(mine, kind, ours(MEDIUM), typed(kind == "apart")) for kind in ("typing", "apart")])
+        for kind in kinds:
+            # A typist's texts have to become long.
+            turns, seconds = (1, self.seconds) if kind[0][1] == "typing" else (max(1, round(self.seconds)), 1.0)
+            slices: dict[str, list[Slice]] = {}
+            for turn in range(turns):
+                for server, name, body, asked in kind:
+                    said, _ = self._slice(server, asked(turn), body, connections, seconds)
+                    slices.setdefault(f"{server.contestant.name} {name} {connections}", []).append(said)
+            run["loads"] |= {name: _together(of, connections) for name, of in slices.items()}
+
+    def _slice(
+        self, server: Server, asked: list[str], body: Body, connections: int, seconds: float = 1.0
+    ) -> tuple[Slice, dict[int, float]]:
+        """A short load: what came of it with its CPU seconds, and those of each process."""
         for text in asked[:20]:  # warm: the version is in memory, the network has run
             server.ask(body(text))
         before = server.used()
-        answered = load.run(
-            server.port,
-            server.contestant.route,
-            [body(text) for text in asked[20:]],
-            connections,
-            self.seconds,
-            self.load_cores,
-        )
+        bodies = [body(text) for text in asked[20:]]
+        answered = load.run(server.port, server.contestant.route, bodies, connections, seconds, self.load_cores)
         used = difference(before, server.used())
-        # At the end every connection has a request under way, half done on average.
-        done = answered.requests + connections / 2
-        run["loads"][f"{server.contestant.name} {name}"] = {
-            **asdict(answered),
-            "per_second": answered.requests / answered.seconds,
-            "cpu_us": 1e6 * sum(used.values()) / done,
-        }
-        return used
+        return (answered, sum(used.values())), used
+
+    def _random(self, model: str, connections: int, seed: int) -> list[str]:
+        return texts.random_texts(self.made.words[model], MOST_A_SECOND[model] + connections + 20, seed)
 
     def _typed(self, typists: int, number: int, apart: bool) -> list[str]:
         count = int(MOST_A_SECOND[MEDIUM] * max(1.0, self.seconds))

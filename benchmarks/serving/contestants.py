@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.service import ROOT
-from benchmarks.serving.models import LECTURE, MEDIUM, Models
+from benchmarks.serving.models import LECTURE, MEDIUM, SECOND, Models
 
 RIVALS = Path(__file__).parent / "rivals"
 TORCH = "torch==2.13.0"  # an open range would fetch the build for GPUs
@@ -35,6 +35,7 @@ class Contestant:
     found: Callable[[Any], Found]
     packages: tuple[str, ...] = ()  # none: in the service's own environment
     model: str = MEDIUM
+    data: str = "data"  # the name of its data folder, which one service alone may use
     tolerance: float = 1e-4  # of a probability, relative, between it and who was asked first
     settings: dict[str, str] = field(default_factory=dict)
     files: dict[str, dict[str, Any]] = field(default_factory=dict)  # JSON files of its scratch folder
@@ -44,7 +45,7 @@ class Contestant:
             "MODEL": str(models.rival),
             "PORT": str(port),
             "PYTHONPATH": str(RIVALS if self.packages else ROOT),
-            "INKLING_DATA_DIR": str(models.data_dir),
+            "INKLING_DATA_DIR": str(models.data_dir.with_name(self.data)),
             "INKLING_PORT": str(port),
             "BENTOML_DO_NOT_TRACK": "True",
             **self.settings,
@@ -78,6 +79,7 @@ INT8 = replace(
     OURS,
     name="int8",
     says="the same with INKLING_INT8=true",
+    data=SECOND,
     tolerance=0.05,
     settings={**OURS.settings, "INKLING_INT8": "true"},
 )

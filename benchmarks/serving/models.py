@@ -23,6 +23,7 @@ from ml.data import builtin, store
 from ml.data.store import DatasetInfo
 
 LECTURE, MEDIUM = "lecture", "medium"
+SECOND = "data-of-a-second"  # a copy of the data folder, for two services at a time
 SYLLABLES = [a + b for a in "bdfgklmnprstvz" for b in "aeiou"]
 
 
@@ -52,7 +53,7 @@ class Models:
 
 def make(folder: Path, size: Size) -> Models:
     """Make what is not in `folder` yet."""
-    done, wanted = folder / "done.json", {"size": vars(size), "format": 4}
+    done, wanted = folder / "done.json", {"size": vars(size), "format": 5}
     if not done.exists() or json.loads(done.read_text()) != wanted:
         shutil.rmtree(folder, ignore_errors=True)
         _make(folder, size)
@@ -105,6 +106,7 @@ def _make(folder: Path, size: Size) -> None:
     for name, version in published.items():
         services.registry.register(version, name, "always")
     services.close()
+    shutil.copytree(folder / "data", folder / SECOND)
     _for_rivals(published[MEDIUM], folder / "rival")
 
 
