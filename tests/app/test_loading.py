@@ -22,9 +22,9 @@ async def test_it_is_loaded_by_a_thread_of_lower_priority(
 ) -> None:
     open_warm, seen = service.open_warm, []
 
-    def watched(folder: Path, manifest: Manifest, states: StateCache) -> NextWord | Sampler:
+    def watched(folder: Path, manifest: Manifest, states: StateCache, int8: bool) -> NextWord | Sampler:
         seen.append(os.getpriority(os.PRIO_PROCESS, 0))
-        return open_warm(folder, manifest, states)
+        return open_warm(folder, manifest, states, int8)
 
     monkeypatch.setattr(service, "open_warm", watched)
     registry: Registry = app.state.registry
