@@ -42,7 +42,10 @@ def refusal(manifest: Manifest) -> str | None:
     figures = manifest.serving.get("int8")
     if figures is None:
         return "its card has no figures of int8: too small a text, several layers, or trained before there were any"
-    moved = {name: float(figures[name]) - 1 for name in ("perplexity", "top1")}
+    try:
+        moved = {name: float(figures[name]) - 1 for name in ("perplexity", "top1")}
+    except (KeyError, TypeError, ValueError):  # an imported version's card may say anything
+        return "its card's figures of int8 cannot be read"
     if all(abs(share) <= GATE for share in moved.values()):
         return None
     said = ", ".join(f"{name} {share:+.2%}" for name, share in moved.items())

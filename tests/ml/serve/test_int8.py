@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def manifest(version: Path) -> Manifest:
     return artifact.read(version)
 
 
-def with_figures(manifest: Manifest, **figures: float) -> Manifest:
+def with_figures(manifest: Manifest, **figures: Any) -> Manifest:
     return manifest.model_copy(update={"serving": manifest.serving | {"int8": figures}})
 
 
@@ -122,9 +123,12 @@ def test_a_training_writes_them_into_the_card(
         ({"perplexity": 1.0049, "top1": 0.9951}, None),
         ({"perplexity": 1.006, "top1": 1.0}, r"perplexity \+0.60%, top1 \+0.00%, and 0.5% are allowed"),
         ({"perplexity": 1.0, "top1": 0.99}, r"top1 -1.00%"),
+        ({"perplexity": float("nan"), "top1": 1.0}, r"perplexity \+nan%"),
+        ({"perplexity": 1.0}, r"cannot be read"),
+        ({"perplexity": "much", "top1": 1.0}, r"cannot be read"),
     ],
 )
-def test_the_card_decides(manifest: Manifest, figures: dict[str, float], why: str | None) -> None:
+def test_the_card_decides(manifest: Manifest, figures: dict[str, Any], why: str | None) -> None:
     said = int8.refusal(with_figures(manifest, **figures))
     assert said is None if why is None else re.search(why, str(said))
 
