@@ -78,8 +78,8 @@ class Settings(BaseSettings):
     )
     int8: bool = Field(
         False,
-        description="Answer next words with products of eight bits, for about two thirds of the CPU, where a version's "
-        "card says that perplexity and top-1 of its test part move by half a per cent at most",
+        description="Answer next words with products of eight bits, for about seven tenths of the CPU, where a "
+        "version's card says that perplexity and top-1 of its test part move by half a per cent at most",
     )
     reload_seconds: float = Field(0.25, gt=0, description="How often a change of the active version is looked for")
     checkpoint_seconds: float = Field(5.0, gt=0, description="Time between two checkpoints of a running job")

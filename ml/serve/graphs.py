@@ -82,7 +82,7 @@ def recurrence(weight: Numbers, int8: bool = False) -> Made:
     with the word's part looked up, and the steps are one operator: nothing returns to Python between them.
 
     `int8`: the product is one of whole numbers, h in steps of 1 / 127, which is the same for whatever text: h lies
-    between -1 and 1. So an answer does not depend on what is read beside it, to the last bit.
+    between -1 and 1. So nothing is rounded differently because of what is read beside it.
     """
     size = weight.shape[1]
     state = (FLOAT, ("B", size))
