@@ -13,10 +13,11 @@ from fastapi.routing import iter_route_contexts
 from app import __version__
 from app.core import logs, problems, secure, tracing
 from app.core.config import Settings
+from app.core.direct import Direct
 from app.core.document import Sent, complete
 from app.core.limits import limits_of
 from app.core.metrics import Metrics
-from app.core.security import Cors, Guard, Rules, describe
+from app.core.security import Admission, Cors, Guard, Readers, Rules, describe
 from app.core.shedding import Shedding
 from app.core.shortcut import Shortcut
 from app.core.telemetry import RequestContext, Seen
@@ -40,6 +41,7 @@ from app.services import STARTERS, Services
 from app.training.router import router as training_router
 from app.web import router as web
 
+MOST_DIRECT = 64 * 1024  # bytes of a body that is answered without the application
 EXPOSED = [
     "X-Request-Id",
     "X-Seeds",
@@ -111,7 +113,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(FromAlbum, album=gallery.album)
     # The last one is the first to see a request: what the guard refuses has an id, and can be read by allowed pages.
     exposed, proxied = not settings.is_local, bool(settings.trusted_proxies)
-    app.add_middleware(Guard, ring=ring, rules=rules, limits=counted, exposed=exposed, proxied=proxied)
+    admission, readers = Admission(ring, rules, counted, exposed, proxied), Readers(ring.allows, EXPOSED)
+    app.add_middleware(Guard, admission=admission)
     seen = _seen(settings, metrics)
     most = settings.max_body_bytes
     app.add_middleware(RequestContext, max_body_bytes=most, uploads=uploads, seen=seen, stopping=stopping)
@@ -119,7 +122,15 @@ def create_app(settings: Settings) -> FastAPI:
     queues = {inference_router.ROUTE: host.queues["text"], picture_router.GENERATE: host.queues["images"]}
     # Ahead even of the middleware: see there.
     half = settings.queue_seconds / 2
-    app.state.shedding = Shedding(queues, ring.allows, EXPOSED, seen, secure.EVERY, stopping, half)
+    app.state.shedding = Shedding(queues, readers, seen, secure.EVERY, stopping, half)
+    ask = partial(inference_router.ask, host)
+    least = min(most, MOST_DIRECT)
+    # A trace tells of the route, and what a proxy says of its caller is read by uvicorn's middleware.
+    app.state.direct = (
+        Direct(inference_router.ROUTE, PredictRequest, ask, admission, readers, seen, stopping, least)
+        if tracer is None and not proxied
+        else None
+    )
     app.state.settings, app.state.answers, app.state.gate = settings, services.answers, Gate()
     app.state.registry, app.state.datasets, app.state.jobs = services.registry, services.datasets, services.jobs
     app.state.host, app.state.gallery, app.state.transfer = host, gallery, services.transfer

@@ -164,7 +164,7 @@ def serve(settings: Settings, with_worker: bool = True, shared: bool = False) ->
     watch = Watch(room_for(settings.max_connections), settings.stall_seconds)
     config = uvicorn.Config(
         app,
-        http=bounded(protocol_of(app.state.shedding), watch),
+        http=bounded(protocol_of(app.state.shedding, app.state.direct), watch),
         ws="none",
         # Who says for whom a request comes is believed only where that was said: it is what limits are counted by.
         proxy_headers=bool(settings.trusted_proxies),

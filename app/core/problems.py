@@ -119,6 +119,12 @@ def answer(error: ServiceError, instance: str) -> Response:
     return problem(error.status, error.detail, instance, error.problem_code, errors, {**error.headers, **retry})
 
 
+def bug(instance: str) -> Response:
+    """What is answered when something raises what nobody foresaw."""
+    detail = "something went wrong here; the service's log has the cause under this request's X-Request-Id"
+    return problem(500, detail, instance, "internal")
+
+
 def install(app: FastAPI) -> None:
     """Register the handlers that turn every error into a problem document.
 
@@ -199,9 +205,9 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def on_bug(request: Request, error: Exception) -> Response:
-        detail = "something went wrong here; the service's log has the cause under this request's X-Request-Id"
         # This handler stands outside the middleware that adds the id and more to every other answer.
-        response = problem(500, detail, request.scope["path"], "internal", None, {"X-Request-Id": request_id.get()})
+        response = bug(request.scope["path"])
+        response.headers["X-Request-Id"] = request_id.get()
         response.raw_headers = secured(response.raw_headers, request.scope["path"])
         return response
 

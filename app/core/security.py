@@ -5,7 +5,7 @@ Must not know: where keys are kept, which routes there are.
 
 import logging
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 ANY = (*SAFE, "POST", "PUT", "PATCH", "DELETE")  # of a mounted application
 STREAM = b"text/event-stream"
+ADMITTED = "inkling.admitted"  # in the scope of a request that was let in before it came to the guard
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,46 +70,32 @@ class Rules:
         )
 
 
-class Guard:
-    """Lets a request pass to its route, or answers 401, 403 or 429. Pure ASGI.
+class Admission:
+    """Whether a request may pass to its route.
 
     Requests are counted where there is a key, or others can reach the service (`exposed`): on a loopback address and
     without keys there is nobody to share with. A refused one is counted for its address, so that keys are not guessed,
     nor refusals asked for, faster than anything else. `proxied`: addresses are those that a known proxy says.
     """
 
-    def __init__(self, app: ASGIApp, ring: Ring, rules: Rules, limits: Limits, exposed: bool, proxied: bool) -> None:
-        self.app, self.ring, self.rules, self.limits, self.exposed = app, ring, rules, limits, exposed
+    def __init__(self, ring: Ring, rules: Rules, limits: Limits, exposed: bool, proxied: bool) -> None:
+        self.ring, self.rules, self.limits, self.exposed = ring, rules, limits, exposed
         self._warned = proxied  # who is believed to be a proxy is known then
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        method, path = scope["method"], scope["path"]
-        rule = self.rules.find(method, path)
+    def rule(self, scope: Scope) -> Rule | None:
+        """The rule of a request's route, which is written into its scope."""
+        rule = self.rules.find(scope["method"], scope["path"])
         if rule is not None:
             scope[ROUTE] = rule.route
-            if rule.needs is None:
-                await self.app(scope, receive, send)
-                return
-        sent = dict(scope["headers"])
-        streamed = STREAM in sent.get(b"accept", b"")
-        try:
-            caller, key = self._admit(method, rule, sent, scope.get("client"))
-            if streamed:
-                self.limits.open_stream(caller)
-        except ServiceError as error:
-            await answer(error, path)(scope, receive, send)
-            return
+        return rule
+
+    def admit(self, scope: Scope, rule: Rule | None, sent: Mapping[bytes, bytes]) -> str | None:
+        """Write the key of a request with the headers `sent` into its scope. Returns whom it counts for, where requests
+        are counted. Raises Unauthorized, Forbidden, Busy."""
+        caller, key = self._admit(scope["method"], rule, sent, scope.get("client"))
         if key is not None:
             scope[HELD] = key
-            send = _kept_private(send)
-        try:
-            await self.app(scope, receive, send)
-        finally:
-            if streamed:
-                self.limits.close_stream(caller)
+        return caller
 
     def _admit(
         self, method: str, rule: Rule | None, sent: Mapping[bytes, bytes], client: tuple[str, int] | None
@@ -147,6 +134,38 @@ class Guard:
             )
 
 
+class Guard:
+    """Lets a request pass to its route, or answers 401, 403 or 429. Pure ASGI."""
+
+    def __init__(self, app: ASGIApp, admission: Admission) -> None:
+        self.app, self.admission = app, admission
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or ADMITTED in scope:
+            await self.app(scope, receive, send)
+            return
+        rule = self.admission.rule(scope)
+        if rule is not None and rule.needs is None:
+            await self.app(scope, receive, send)
+            return
+        sent, limits = dict(scope["headers"]), self.admission.limits
+        streamed = STREAM in sent.get(b"accept", b"")
+        try:
+            caller = self.admission.admit(scope, rule, sent)
+            if streamed:
+                limits.open_stream(caller)
+        except ServiceError as error:
+            await answer(error, scope["path"])(scope, receive, send)
+            return
+        if HELD in scope:
+            send = _kept_private(send)
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            if streamed:
+                limits.close_stream(caller)
+
+
 def _kept_private(send: Send) -> Send:
     """A cache between here and the caller must not give to others what a key was needed for."""
 
@@ -158,6 +177,25 @@ def _kept_private(send: Send) -> Send:
         await send(message)
 
     return keep_private
+
+
+class Readers:
+    """Which pages may read answers, as headers of an answer that the middleware `Cors` does not see."""
+
+    def __init__(self, allows: Callable[[str], bool], expose: Collection[str]) -> None:
+        """`allows` says whether those of an origin may; `expose` are the headers that they may read."""
+        self._allows = allows
+        self._exposed = b"access-control-expose-headers: %s\r\n" % ", ".join(expose).encode()
+
+    def lines(self, origin: bytes) -> bytes:
+        """For a request from a page of `origin`; empty: from none."""
+        if not origin:
+            return b"vary: Origin\r\n"
+        allowed = self._allows(origin.decode("latin-1"))
+        return b"%s%svary: Origin\r\n" % (
+            self._exposed,
+            b"access-control-allow-origin: %s\r\n" % origin if allowed else b"",
+        )
 
 
 class Cors(CORSMiddleware):

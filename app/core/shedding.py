@@ -12,15 +12,17 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from app.core.direct import Direct, DirectProtocol
 from app.core.errors import Busy
 from app.core.problems import answer
 from app.core.request import ROUTE, request_id
+from app.core.security import Readers
 from app.core.telemetry import GONE, Seen, name_of
 
 MOST_BODY = 64 * 1024  # bytes that are read for nothing, so that the connection can go on
@@ -113,19 +115,17 @@ class Shedding:
     def __init__(
         self,
         queues: Mapping[str, Queue],
-        allows: Callable[[str], bool],
-        expose: Sequence[str],
+        readers: Readers,
         seen: Sequence[Seen] = (),
         headers: Headers = (),
         stopping: threading.Event | None = None,
         turn_seconds: float = float("inf"),
     ) -> None:
-        """`allows` says whether pages of an origin may read answers; `expose` are the headers that they may. `headers`
-        are those of every answer. `turn_seconds` is how long the event loop may be about what it takes on at once."""
+        """`headers` are those of every answer. `turn_seconds` is how long the event loop may be about what it takes on
+        at once."""
         self.turns, self.calm = Turns(turn_seconds), Calm()
         self.queues = {path.encode(): queue for path, queue in queues.items()}
-        self._allows, self._seen, self._stopping = allows, seen, stopping or threading.Event()
-        self._exposed = ", ".join(expose).encode()
+        self._readers, self._seen, self._stopping = readers, seen, stopping or threading.Event()
         self._scopes = {path.encode(): {"method": "POST", "path": path, ROUTE: path} for path in queues}
         self._answers = {path.encode(): self._answer_of(path, headers) for path in queues}
 
@@ -159,16 +159,10 @@ class Shedding:
             see(self._scopes[path], 429, 0.0)
         head, body = self._answers[path]
         lines = [head, b"x-request-id: " + named.encode("latin-1"), *(b"%s: %s" % header for header in given)]
-        if origin and self._allows(origin.decode("latin-1")):
-            lines += [
-                b"access-control-allow-origin: " + origin,
-                b"access-control-expose-headers: " + self._exposed,
-                b"vary: Origin",
-            ]
-        return b"\r\n".join([*lines, b"", body])
+        return b"\r\n".join([*lines, self._readers.lines(origin), body])
 
 
-class _SheddingProtocol(HttpToolsProtocol):
+class _SheddingProtocol(DirectProtocol):
     """Uvicorn's, which asks `shedding` before it starts a task for a request."""
 
     shedding: ClassVar[Shedding]
@@ -208,6 +202,6 @@ class _SheddingProtocol(HttpToolsProtocol):
         self.server_state.total_requests += 1
 
 
-def protocol_of(shedding: Shedding) -> type[HttpToolsProtocol]:
-    """Uvicorn's HTTP protocol, as `uvicorn.Config(http=…)` takes it."""
-    return type("SheddingProtocol", (_SheddingProtocol,), {"shedding": shedding})
+def protocol_of(shedding: Shedding, direct: Direct[Any] | None = None) -> type[HttpToolsProtocol]:
+    """Uvicorn's HTTP protocol, as `uvicorn.Config(http=…)` takes it: what is not refused is asked of `direct`."""
+    return type("SheddingProtocol", (_SheddingProtocol,), {"shedding": shedding, "direct": direct})

@@ -29,7 +29,7 @@ class Shortcut(Generic[B]):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         plain = scope["type"] == "http" and scope["path"] == self.path and scope["method"] == "POST"
-        if not plain or not _is_plain(scope["headers"]):
+        if not plain or not is_plain(scope["headers"]):
             await self.app(scope, receive, send)
             return
         pieces: list[Message] = []
@@ -51,7 +51,7 @@ class Shortcut(Generic[B]):
         await send({"type": "http.response.body", "body": content})
 
 
-def _is_plain(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+def is_plain(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """Whether JSON was sent, and is taken."""
     is_json = False
     for name, value in headers:

@@ -56,6 +56,19 @@ def timings_of() -> Mapping[str, float]:
     return _timings.get() or {}
 
 
+def begin_timings() -> dict[str, float]:
+    """Those of a request that begins here."""
+    timings: dict[str, float] = {}
+    _timings.set(timings)
+    return timings
+
+
+def server_timing(timings: Mapping[str, float], total: float) -> bytes:
+    """The header's value: each part and the whole, in milliseconds."""
+    parts = [f"{name};dur={1000 * value:.2f}, " for name, value in timings.items()]
+    return f"{''.join(parts)}total;dur={1000 * total:.2f}".encode("latin-1")
+
+
 @contextmanager
 def timed(name: str) -> Iterator[None]:
     """Add the block's duration to this request's Server-Timing."""
@@ -97,8 +110,7 @@ class RequestContext:
             elif name == b"content-length":
                 announced = announced or value
         request_id.set(name_of(given.decode("latin-1")))
-        timings: dict[str, float] = {}
-        _timings.set(timings)
+        timings = begin_timings()
         _receive.set(receive)
         _gone.set(scope.get(GONE))
         started = time.perf_counter()
@@ -131,11 +143,9 @@ class RequestContext:
             nonlocal began
             if message["type"] == "http.response.start":
                 spent = time.perf_counter() - started
-                parts = [f"{name};dur={1000 * value:.2f}" for name, value in timings.items()]
-                parts.append(f"total;dur={1000 * spent:.2f}")
                 headers = secured(message["headers"], scope["path"])
                 headers.append((b"x-request-id", request_id.get().encode("latin-1")))
-                headers.append((b"server-timing", ", ".join(parts).encode("latin-1")))
+                headers.append((b"server-timing", server_timing(timings, spent)))
                 if self.stopping.is_set():  # its next request is for whoever goes on
                     headers.append((b"connection", b"close"))
                 message["headers"] = headers

@@ -29,14 +29,22 @@ A = TypeVar("A")
 LOOK_SECONDS = 0.02  # between two looks at who waits: whether their time is over, whether they are still there
 KEPT = 0.8  # share of what was known of the speed that stays after another batch
 RETRY_AFTER = 1
+TURNS = 4  # of the event loop, in which questions gather
 MOST = 30  # questions together: matrix products take six rows at a time, and of 32 the last two cost as much as four
+
+
+class Answered(NamedTuple, Generic[A]):
+    """An answer, and when the model began with it and was done (`time.perf_counter`)."""
+
+    answer: A
+    began: float
+    ended: float
 
 
 class _Item(NamedTuple, Generic[K, Q, A]):
     key: K
     question: Q
-    answer: "asyncio.Future[tuple[A, float, float]]"  # with when it began, and ended
-    put_at: float
+    answer: "asyncio.Future[Answered[A]]"
     weight: float
 
 
@@ -68,6 +76,7 @@ class Batcher(Generic[K, Q, A]):
         self._put = self._done = 0.0
         self._spent = self._worked = 0.0
         self._closed = False
+        self._last = 0  # questions that were handed over together
         self._thread = threading.Thread(target=self._serve, name=f"inference-{name}", daemon=True)
         self._thread.start()
 
@@ -83,6 +92,8 @@ class Batcher(Generic[K, Q, A]):
     @property
     def full(self) -> bool:
         """Whether another question is refused."""
+        if self._put - self._done < min(self._size, self._most):  # each weighs 1 or more: fewer wait
+            return False
         waiting = self._waiting()
         return waiting >= self._size or (waiting >= self._most and self.expected_wait > self._seconds)
 
@@ -96,30 +107,46 @@ class Batcher(Generic[K, Q, A]):
 
         Raises Busy (it would wait too long), DeadlinePassed (after `deadline` seconds), ClientGone, or what `run` did.
         """
+        put_at = time.perf_counter()
+        answer, began, ended = await self.put(key, question, deadline, promised)
+        timing("queue", began - put_at)
+        timing("model", ended - began)
+        return answer
+
+    def put(
+        self, key: K, question: Q, deadline: float, promised: bool = False, gone: Callable[[], bool] | None = None
+    ) -> "asyncio.Future[Answered[A]]":
+        """`submit` for who cannot wait here: the future holds what that would return or raise. Raises Busy.
+
+        `gone` tells whether the caller has left; by default the request that this is called in is asked.
+        """
         if self._closed:
             raise NotReady("the service is stopping", retry_after=2)
         if not promised and self.full:
             self.refused()
             raise Busy(Busy.WAITING, retry_after=RETRY_AFTER)
         loop, weight = asyncio.get_running_loop(), self._weigh(question)
-        item: _Item[K, Q, A] = _Item(key, question, loop.create_future(), time.perf_counter(), weight)
+        item: _Item[K, Q, A] = _Item(key, question, loop.create_future(), weight)
         self._put += weight
         gathered = self._gathered.setdefault(loop, [])
         gathered.append(item)
         if len(gathered) == 1:
             loop.call_soon(self._hand_over, loop)
-        waiter = self._patience.begin(item.answer, deadline)
-        try:
-            answer, began, ended = await item.answer
-        finally:
-            self._patience.end(waiter)
-        timing("queue", began - item.put_at)
-        timing("model", ended - began)
-        return answer
+        self._patience.begin(item.answer, deadline, gone)
+        return item.answer
 
-    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Put what the event loop took on in one turn into the queue: at the first of it the thread would wake up, and
-        answer two or three together where thirty wait."""
+    def _hand_over(self, loop: asyncio.AbstractEventLoop, turns: int = 1) -> None:
+        """Put what the event loop took on into the queue: at the first of it the thread would wake up, and answer two
+        or three together where thirty wait.
+
+        Where several ask, after TURNS turns: what is answered without the model goes out in one, and its callers ask
+        again in the next. A turn with nothing to do takes microseconds, and one with much to do is no lost time.
+        """
+        gathered = len(self._gathered[loop])
+        if turns < TURNS and self._last > 1 and gathered < self._most:
+            loop.call_soon(self._hand_over, loop, turns + 1)
+            return
+        self._last = gathered
         for item in self._gathered.pop(loop):
             if self._closed:
                 _fail(item.answer, NotReady("the service is stopping", retry_after=2))
@@ -179,7 +206,7 @@ class Batcher(Generic[K, Q, A]):
                 if failed is not None:
                     _fail(item.answer, failed)
                 elif not item.answer.done():
-                    item.answer.set_result((answers[i], began, ended))
+                    item.answer.set_result(Answered(answers[i], began, ended))
 
         for loop in loops:
             with suppress(RuntimeError):  # it was closed meanwhile, and nobody waits
@@ -191,9 +218,11 @@ class _Waiter:
 
     __slots__ = ("_gone", "_receive", "_watch", "answer", "deadline", "until")
 
-    def __init__(self, answer: "asyncio.Future[tuple[A, float, float]]", deadline: float, now: float) -> None:
+    def __init__(
+        self, answer: "asyncio.Future[Answered[A]]", deadline: float, now: float, gone: Callable[[], bool] | None
+    ) -> None:
         self.answer, self.deadline, self.until = answer, deadline, now + deadline
-        self._gone, self._receive = leaver(), receiver()
+        self._gone, self._receive = gone or leaver(), receiver()
         self._watch: asyncio.Task[None] | None = None
 
     def look(self, now: float) -> None:
@@ -223,33 +252,31 @@ class _Patience:
     """Looks after all who wait, every LOOK_SECONDS: a timer for each would cost as much as a small model's answer."""
 
     def __init__(self) -> None:
-        self._waiting: dict[asyncio.AbstractEventLoop, set[_Waiter]] = {}
+        self._waiting: dict[asyncio.AbstractEventLoop, list[_Waiter]] = {}
 
-    def begin(self, answer: "asyncio.Future[tuple[A, float, float]]", deadline: float) -> _Waiter:
+    def begin(self, answer: "asyncio.Future[Answered[A]]", deadline: float, gone: Callable[[], bool] | None) -> None:
         loop = answer.get_loop()
         waiting = self._waiting.get(loop)
         if waiting is None:
-            waiting = self._waiting[loop] = set()
+            waiting = self._waiting[loop] = []
             loop.call_later(LOOK_SECONDS, self._look, loop)
-        waiter = _Waiter(answer, deadline, loop.time())
-        waiting.add(waiter)
-        return waiter
-
-    def end(self, waiter: _Waiter) -> None:
-        self._waiting[waiter.answer.get_loop()].discard(waiter)
-        waiter.end()
+        waiting.append(_Waiter(answer, deadline, loop.time(), gone))
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        waiting = self._waiting[loop]
-        if not waiting:
+        waiting, now = [], loop.time()
+        for waiter in self._waiting[loop]:
+            if waiter.answer.done():
+                waiter.end()
+            else:
+                waiting.append(waiter)
+                waiter.look(now)
+        if waiting:
+            self._waiting[loop] = waiting
+            loop.call_later(LOOK_SECONDS, self._look, loop)
+        else:
             del self._waiting[loop]
-            return
-        loop.call_later(LOOK_SECONDS, self._look, loop)
-        now = loop.time()
-        for waiter in waiting:
-            waiter.look(now)
 
 
-def _fail(answer: "asyncio.Future[tuple[A, float, float]]", error: Exception) -> None:
+def _fail(answer: "asyncio.Future[Answered[A]]", error: Exception) -> None:
     if not answer.done():
         answer.set_exception(error)

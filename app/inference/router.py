@@ -1,9 +1,11 @@
 """POST /predict-next-word."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -11,10 +13,13 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
 from pydantic_core import to_json
 
+from app.core.direct import Done
 from app.core.errors import ClientGone, Invalid, NotAcceptable
 from app.core.negotiation import preferred
 from app.core.problems import PROBLEM_RESPONSES, problems
 from app.core.request import request_id
+from app.core.telemetry import timing
+from app.inference.batcher import Answered
 from app.inference.schemas import Explanation, PredictRequest, PredictResponse, SourceLine
 from app.inference.service import Loaded, ModelHost
 from ml.latents import MAX_SEED
@@ -63,6 +68,33 @@ async def respond(host: ModelHost, body: PredictRequest) -> bytes:
     return await _content(answer, loaded)
 
 
+def ask(host: ModelHost, body: PredictRequest, gone: Callable[[], bool], done: Done) -> bool:
+    """`respond` without waiting: `done` is told what that returns or raises. False: it takes more than one answer of a
+    version in memory. Raises Busy."""
+    loaded = host.at_hand(body.model, body.parts)
+    if loaded is None or body.words > MOST_WORDS or body.explain:
+        return False
+
+    def answered(future: "asyncio.Future[Answered[Answer]]") -> None:
+        try:
+            answer, began, ended = future.result()
+            timing("queue", began - put_at)
+            timing("model", ended - began)
+            content = to_json(_said(answer, loaded))
+        except Exception as error:
+            done(None, error)
+        else:
+            done(content, None)
+
+    put_at = time.perf_counter()
+    found = host.put(loaded, _query(body, body.words), gone)
+    if isinstance(found, Answer):
+        done(to_json(_said(found, loaded)), None)
+    else:
+        found.add_done_callback(answered)
+    return True
+
+
 def _query(body: PredictRequest, words: int) -> Query:
     return Query(
         text=body.text,
@@ -83,9 +115,9 @@ def _query(body: PredictRequest, words: int) -> Query:
     )
 
 
-async def _content(answer: Answer, loaded: Loaded[NextWord]) -> bytes:
-    """Without reasons it is written straight: building and checking the models takes longer than a small model."""
-    content = {
+def _said(answer: Answer, loaded: Loaded[NextWord]) -> dict[str, Any]:
+    """A PredictResponse without reasons, straight: to build and check the models takes longer than a small model."""
+    return {
         "predictions": [
             {
                 "word": found.word,
@@ -100,6 +132,10 @@ async def _content(answer: Answer, loaded: Loaded[NextWord]) -> bytes:
         "model": {"name": loaded.name, "version": loaded.version},
         "request_id": request_id.get(),
     }
+
+
+async def _content(answer: Answer, loaded: Loaded[NextWord]) -> bytes:
+    content = _said(answer, loaded)
     if not any(found.why for found in answer.predictions):
         return to_json(content)
     response = PredictResponse.model_validate(content)

@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Generic, Literal, TypeVar, cast
@@ -12,7 +13,8 @@ from typing import Generic, Literal, TypeVar, cast
 from app.core.errors import Conflict, Invalid, ServiceError
 from app.core.metrics import Metrics
 from app.core.shedding import Queue
-from app.inference.batcher import MOST, Batcher
+from app.core.telemetry import timing
+from app.inference.batcher import MOST, Answered, Batcher
 from app.inference.knowing import Knowing, Taught
 from app.registry.reference import parse
 from app.registry.service import STARTERS, Registry
@@ -26,7 +28,7 @@ from ml.serve.density import Density, Draws
 from ml.serve.images import Pixels, Sampler, from_pixels, to_pixels
 from ml.serve.int8 import refusal
 from ml.serve.state_cache import StateCache
-from ml.serve.text import Answer, NextWord, Query
+from ml.serve.text import Answer, Heard, NextWord, Query
 from ml.serve.warm import open_warm
 
 log = logging.getLogger(__name__)
@@ -109,8 +111,14 @@ class ModelHost:
         self._loader = ThreadPoolExecutor(1, "model-loader", initializer=lower_thread_priority)
         meters = [self.metrics.meter(name) for name in ("text", "images", "numbers")]
         longer = PATIENCE * queue_seconds
-        self._text: Batcher[Loaded[NextWord], Query, Answer] = Batcher(
-            "text", _predict, queue_size, MOST, meters[0], queue_seconds, lambda query: query.words * query.beams
+        self._text: Batcher[Loaded[NextWord], Heard, Answer] = Batcher(
+            "text",
+            _predict,
+            queue_size,
+            MOST,
+            meters[0],
+            queue_seconds,
+            lambda each: each.query.words * each.query.beams,
         )
         self._images: Batcher[Loaded[Sampler], Draw, Drawn] = Batcher(
             "images", _draw, queue_size, 1, meters[1], longer, lambda draw: len(draw.latents)
@@ -140,7 +148,32 @@ class ModelHost:
     async def predict(self, model: str | Loaded[NextWord], query: Query) -> tuple[Answer, Loaded[NextWord]]:
         """`model` is a reference, or what answered before: an answer in parts goes on although it was deleted."""
         loaded = model if isinstance(model, Loaded) else await self.taught(await self.next_word(model, query.parts))
-        return await self._text.submit(loaded, query, self.deadline, promised=isinstance(model, Loaded)), loaded
+        heard, answer = _hear(loaded.predictor, query)
+        if answer is None:
+            answer = await self._text.submit(loaded, heard, self.deadline, promised=isinstance(model, Loaded))
+        return answer, loaded
+
+    def at_hand(self, reference: str, parts: Sequence[Part]) -> Loaded[NextWord] | None:
+        """What `predict` asks, where that is in memory and made; None where it takes longer, or is an error."""
+        try:
+            name, version = parse(reference)
+        except Invalid:
+            return None
+        number = version or self._active.get(name)
+        loaded = self._loaded.get((name, number)) if number else None
+        if loaded is None or not isinstance(loaded.predictor, NextWord) or "lstm" not in parts:
+            return None
+        known = self._knowing.ready(name, loaded.predictor)
+        if known is loaded.predictor:
+            return loaded
+        return None if known is None else replace(loaded, predictor=known)
+
+    def put(
+        self, loaded: Loaded[NextWord], query: Query, gone: Callable[[], bool]
+    ) -> "Answer | asyncio.Future[Answered[Answer]]":
+        """`predict` for who cannot wait there: the answer, or what it comes in; see `Batcher.put`."""
+        heard, answer = _hear(loaded.predictor, query)
+        return self._text.put(loaded, heard, self.deadline, gone=gone) if answer is None else answer
 
     async def next_word(self, reference: str, parts: Sequence[Part]) -> Loaded[NextWord]:
         """What foretells words by these parts. Raises NotFound, Invalid (it draws pictures, lacks a part), Conflict."""
@@ -378,8 +411,21 @@ def _wrong_kind(name: str, has: str, wanted: str) -> ServiceError:
     return Invalid(f"the model {name!r} {does}", pointer="/model")
 
 
-def _predict(loaded: Loaded[NextWord], queries: list[Query]) -> list[Answer]:
-    return loaded.predictor.answer(queries)
+def _hear(predictor: NextWord, query: Query) -> tuple[Heard, Answer | None]:
+    """What was asked, and the answer where nothing is to be read: it waits for no model, and has no use for a thread.
+
+    Those who need one are then asked together more often: behind a letter most texts need none.
+    """
+    began = time.perf_counter()
+    heard = predictor.hear(query)
+    answer = predictor.at_once(heard)
+    if answer is not None:
+        timing("model", time.perf_counter() - began)
+    return heard, answer
+
+
+def _predict(loaded: Loaded[NextWord], asked: list[Heard]) -> list[Answer]:
+    return loaded.predictor.answer_heard(asked)
 
 
 def _draw_numbers(loaded: Loaded[Density], seeds: list[int]) -> list[Draws]:

@@ -162,7 +162,7 @@ def likeliest(row: Row, may: Mask | None, count: int) -> npt.NDArray[np.int64]:
     if may is not None and len(found) < count:
         allowed = np.flatnonzero(may)
         found = allowed[_largest(row[allowed], count)]
-    return found[np.argsort(-row[found], kind="stable")[:count]]
+    return found[(-row[found]).argsort(kind="stable")[:count]]
 
 
 def _largest(row: Row, count: int) -> npt.NDArray[np.int64]:
@@ -173,7 +173,8 @@ def _largest(row: Row, count: int) -> npt.NDArray[np.int64]:
     columns = math.isqrt(size * count)
     depth = size // columns
     # The largest are no smaller than the `count`-th of the columns' maxima.
-    maxima = row[: depth * columns].reshape(depth, columns).max(0) if columns >= 2 * count else row.copy()
+    several = columns >= 2 * count
+    maxima = np.maximum.reduce(row[: depth * columns].reshape(depth, columns), 0) if several else row.copy()
     maxima.partition(-count)
     found: npt.NDArray[np.int64] = (row >= maxima[-count]).nonzero()[0]
     return found

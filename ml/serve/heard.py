@@ -43,12 +43,11 @@ class Hearing:
 
     def ids(self, said: str) -> list[int]:
         """A text as ids, with <eos> between its lines, as the training part has it."""
-        ids: list[int] = []
-        for line in said.split("\n"):
+        ids, pieces = list[int](), self._pieces
+        for line in said.split("\n") if "\n" in said else (said,):
             if ids and ids[-1] != self._eos and self._eos is not None:
                 ids.append(self._eos)
-            for piece in line.split():
-                ids += self._pieces[piece].ids
+            ids += [i for piece in line.split() for i in pieces[piece].ids]
         return ids
 
     def unknown(self, said: str, most: int) -> list[str]:

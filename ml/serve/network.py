@@ -127,9 +127,10 @@ class Network:
                 self._states.states.keep((self._number, reading.key), hidden)
         return [found[key] for key in keys]
 
-    def remembers(self, context: Sequence[int]) -> bool:
-        """Whether its row is known without reading."""
-        return self._states is not None and (self._number, _key(context)) in self._states.rows
+    def remembered(self, context: Sequence[int]) -> Row | None:
+        """What `rows` would give, where it need not read for it."""
+        kept = self._states.rows.get((self._number, _key(context))) if self._states is not None else None
+        return kept[0] if kept is not None else None
 
     def _try_start(self) -> Hidden | None:
         """The state behind `start` alone; None where the graph does not let a context be read in pieces."""

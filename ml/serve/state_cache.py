@@ -42,9 +42,8 @@ class Recent:
     def keep(self, key: Hashable, arrays: Kept) -> None:
         """They must not change from now on."""
         with self._lock:
-            if key in self._kept:
+            if self._kept.setdefault(key, arrays) is not arrays:
                 return
-            self._kept[key] = arrays
             self.bytes += _size(arrays)
             while self.bytes > self.most_bytes:
                 self.bytes -= _size(self._kept.popitem(last=False)[1])
@@ -62,4 +61,7 @@ class StateCache:
 
 
 def _size(arrays: Kept) -> int:
-    return OVERHEAD + sum(array.nbytes for array in arrays)
+    size = OVERHEAD
+    for array in arrays:
+        size += array.nbytes
+    return size

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +30,8 @@ from ml.serve.state_cache import StateCache
 Probabilities = npt.NDArray[np.float32]  # (V,)
 TAIL = 4_000  # characters of a text that are looked at; more never fit into a model's context
 _NONE = np.empty(0, dtype=np.int64)
-AT_ONCE = 32  # texts in one forward pass: beams make many, and each takes a few rows as wide as the vocabulary
+TOGETHER = 32  # texts in one forward pass: beams make many, and each takes a few rows as wide as the vocabulary
+MOST_AT_ONCE = 32_000  # words of a vocabulary: what is as wide as that takes a fraction of a millisecond
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,7 @@ class Why:
     phrases: tuple[str, ...] = ()  # learned ones that say it
 
 
-@dataclass(frozen=True)
-class Suggestion:
+class Suggestion(NamedTuple):  # an answer makes five, each in a third of the time of a frozen dataclass
     word: str
     probability: float
     kind: Literal["next", "completion"]
@@ -91,8 +91,8 @@ class Answer:
 
 
 @dataclass
-class _Work:
-    """A query on its way: contexts as ids, and which words may be said."""
+class Heard:
+    """A query on its way, for the predictor that heard it: contexts as ids, and which words may be said."""
 
     query: Query
     earlier: list[int]  # the caller's words from before the text
@@ -102,7 +102,7 @@ class _Work:
     fitting: npt.NDArray[np.int64]  # ids that the half-typed word may become
     allowed: npt.NDArray[np.bool_]  # (V,)
     next: npt.NDArray[np.bool_]  # (V,): of those, what was not rejected
-    manner: Manner  # in which a next word is written
+    tail: str  # as much of the text as is looked at
     unknown: list[str]
     found: list[Suggestion] = field(default_factory=list)
     best: list[int] = field(default_factory=list)  # the id of the first that was found
@@ -193,14 +193,35 @@ class NextWord:
         """Read ids (B, T) on behind `hidden`, or as the first: what may follow (B, V), and h and c, (layers, B, H)."""
         return self._network.read(ids, hidden)
 
+    def at_once(self, heard: Heard) -> Answer | None:
+        """Its answer where the network has read what it needs already, as behind most letters typed; else None.
+
+        Takes a moment in which no other thread can work, so not with a vocabulary that makes it a long one.
+        """
+        query = heard.query
+        if query.words > 1 or query.punctuation or len(self.vocabulary) > MOST_AT_ONCE:
+            return None
+        blends: list[Blend] = []
+        for ids in (heard.before, heard.whole) if heard.partial and heard.whole is not None else (heard.before,):
+            row = self._network.remembered(self.context(self.own(ids))) if "lstm" in query.parts else self._no_row
+            if row is None:
+                return None
+            blends.append(self._blend(heard, row, ids))
+        self._suggest(heard, blends[0], blends[-1])
+        self._continue([heard], blends[:1])
+        return Answer(heard.found, self._written(heard), heard.unknown)
+
     def answer(self, queries: Sequence[Query]) -> list[Answer]:
         """Answer queries together: one forward pass for all that wait, one more for each further word."""
-        if not queries:
+        return self.answer_heard([self.hear(query) for query in queries])
+
+    def answer_heard(self, work: Sequence[Heard]) -> list[Answer]:
+        """`answer` of what was heard."""
+        if not work:
             return []
-        work = [self._read(query) for query in queries]
         short = [(i, w.whole) for i, w in enumerate(work) if w.partial and w.whole is not None]
         # Read with the others where nothing is read before it: the weights pass through the core once for all of them.
-        early = [(i, whole) for i, whole in short if self._network.remembers(self.context(self.own(work[i].before)))]
+        early = [(i, whole) for i, whole in short if self._remembers(work[i].before)]
         both = [*enumerate(w.before for w in work), *early]
         blends = self._blends([work[i] for i, _ in both], [ids for _, ids in both])
         first, rest = blends[: len(work)], {i: blend for (i, _), blend in zip(early, blends[len(work) :], strict=True)}
@@ -217,6 +238,9 @@ class NextWord:
         """Lines of the training text that hold the suggestion's run of words, with their numbers in the data set."""
         return sources.find(self._sources, why.words, why.first, most) if self._sources.exists() else []
 
+    def _remembers(self, ids: list[int]) -> bool:
+        return self._network.remembered(self.context(self.own(ids))) is not None
+
     def _load_mixture(self, folder: Path) -> Mixture | None:
         """What answers beside the LSTM; None for the lecture's model and for the first versions."""
         said = self.manifest.serving.get("mixture")
@@ -228,7 +252,7 @@ class NextWord:
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise ArtifactError(f"the n-gram cannot be used: {error}") from error
 
-    def _blends(self, work: Sequence[_Work], texts: Sequence[list[int]]) -> list[Blend]:
+    def _blends(self, work: Sequence[Heard], texts: Sequence[list[int]]) -> list[Blend]:
         """What may follow each text: the LSTM reads all of them together, the other parts speak one by one."""
         read = [ids for w, ids in zip(work, texts, strict=True) if "lstm" in w.query.parts]
         rows = iter(self._network.rows([self.context(self.own(ids)) for ids in read]))
@@ -237,8 +261,12 @@ class NextWord:
             for w, ids in zip(work, texts, strict=True)
         ]
 
-    def _blend(self, work: _Work, row: Probabilities, ids: list[int]) -> Blend:
-        return self.blend(row, self._history(work, ids), work.query.parts)
+    def _blend(self, work: Heard, row: Probabilities, ids: list[int]) -> Blend:
+        alone = self._learned is None and self._is_alone(work.query.parts)  # then nobody asks for the history
+        return self.blend(row, [] if alone else self._history(work, ids), work.query.parts)
+
+    def _is_alone(self, parts: Sequence[Part]) -> bool:
+        return self.mixture is None or tuple(parts) == ("lstm",)
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -249,7 +277,7 @@ class NextWord:
     def blend(self, row: Probabilities, history: list[int], parts: Sequence[Part]) -> Blend:
         """What may follow `history`, the ids as the training part's lines follow each other; `row` (V,) is what the
         LSTM says."""
-        if self.mixture is None or tuple(parts) == ("lstm",):
+        if self.mixture is None or self._is_alone(parts):
             blend = Blend(row, (("lstm", 1.0, row),))
         else:
             blend = self.mixture.blend(row, self.own(history), parts)
@@ -259,36 +287,42 @@ class NextWord:
         """Ids as the version's own parts know them."""
         return ids if self._learned is None else self._learned.without_new(ids)
 
-    def _history(self, work: _Work, ids: list[int]) -> list[int]:
+    def _history(self, work: Heard, ids: list[int]) -> list[int]:
         """The caller's words and the text, as the training part's lines follow each other."""
         end = [] if self.vocabulary.eos is None else [self.vocabulary.eos]
         return [*end, *work.earlier, *(end if work.earlier else []), *ids][-WINDOW:]
 
-    def _read(self, query: Query) -> _Work:
+    def hear(self, query: Query) -> Heard:
+        """What `at_once` and `answer_heard` take, once each: reading a text takes a fifth of an answer's time."""
         cut = max(0, len(query.text) - TAIL)
         tail = query.text[cut:]
         partial = text.last_word(tail)
         if partial is not None and query.complete_partial is not True:
             known = text.key(partial[0]) in self.vocabulary.ids
             partial = None if query.complete_partial is False or known else partial
-        manner = orthography.manner(tail) if self._case else PLAIN
         allowed = self._may_be_said(query)
-        following = allowed.copy() if query.reject else allowed
-        for i, word in self._known(query.reject):
-            shown = self.vocabulary.shown[i]
-            forms = {shown, manner.word(shown), *([self._completed(partial[0], i)] if partial else [])}
-            following[i] &= text.composed(word) not in forms
+        following = allowed
+        if query.reject:
+            following, manner = allowed.copy(), self._manner(tail)
+            for i, word in self._known(query.reject):
+                shown = self.vocabulary.shown[i]
+                forms = {shown, manner.word(shown), *([self._completed(partial[0], i)] if partial else [])}
+                following[i] &= text.composed(word) not in forms
         fitting = _NONE
         if partial is not None:
             fitting = self._index.starting_with(partial[0])
             fitting = fitting[following[fitting]]
             partial = (partial[0], partial[1] + cut) if len(fitting) else None
         typed = query.text[cut : partial[1]] if partial else tail
-        before, earlier = self._hearing.ids(typed), self._hearing.ids(query.context[-TAIL:])
+        before, earlier = self._hearing.ids(typed), self._hearing.ids(query.context[-TAIL:]) if query.context else []
         whole = before if partial is None else self._hearing.ids(tail) if len(fitting) < query.top_k else None
         unk = self.vocabulary.unk
         unknown = self._hearing.unknown(typed, self.most) if unk is None or unk in before else []
-        return _Work(query, earlier, before, whole, partial, fitting, allowed, following, manner, unknown)
+        return Heard(query, earlier, before, whole, partial, fitting, allowed, following, tail, unknown)
+
+    def _manner(self, tail: str) -> Manner:
+        """In which a word behind a text is written."""
+        return orthography.manner(tail) if self._case else PLAIN
 
     def _may_be_said(self, query: Query) -> Mask:
         """(V,), not to be written to."""
@@ -309,28 +343,34 @@ class NextWord:
     def _completed(self, typed: str, word: int) -> str:
         return orthography.completed(typed, self.vocabulary.shown[word])
 
-    def _suggest(self, work: _Work, first: Blend, rest: Blend) -> None:
-        query = work.query
+    def _suggest(self, work: Heard, first: Blend, rest: Blend) -> None:
+        query, found, best = work.query, work.found, list[int]()
         if work.partial is not None:
+            typed, at = work.partial
             fitting = first.row[work.fitting]
-            share = fitting / max(float(fitting.sum()), 1e-30)
-            for i in decode.likeliest(share, None, query.top_k).tolist():
-                word = int(work.fitting[i])
-                work.best = work.best or [word]
-                form, why = self._completed(work.partial[0], word), self._why(work, first, work.before, word)
-                work.found.append(Suggestion(form, float(share[i]), "completion", work.partial[1], why))
-        wanted = query.top_k - len(work.found)
+            places = decode.likeliest(fitting, None, query.top_k)
+            best = work.fitting[places].tolist()
+            total = max(float(fitting.sum()), 1e-30)
+            for word, weight in zip(best, fitting[places].tolist(), strict=True):
+                why = self._why(work, first, work.before, word) if query.explain else None
+                found.append(Suggestion(self._completed(typed, word), weight / total, "completion", at, why))
+        wanted = query.top_k - len(found)
         if wanted > 0:
             ids = work.before if work.whole is None else work.whole
-            likeliest = decode.likeliest(rest.row, work.next, wanted).tolist()
-            work.best = work.best or likeliest[:1]
-            for i in likeliest:
-                form, why = work.manner.word(self.vocabulary.shown[i]), self._why(work, rest, ids, i)
-                work.found.append(Suggestion(form, float(rest.row[i]), "next", len(query.text), why))
+            likeliest = decode.likeliest(rest.row, work.next, wanted)
+            words, manner, shown, at = (
+                likeliest.tolist(),
+                self._manner(work.tail),
+                self.vocabulary.shown,
+                len(query.text),
+            )
+            for word, probability in zip(words, rest.row[likeliest].tolist(), strict=True):
+                why = self._why(work, rest, ids, word) if query.explain else None
+                found.append(Suggestion(manner.word(shown[word]), probability, "next", at, why))
+            best = best or words
+        work.best = best[:1]
 
-    def _why(self, work: _Work, blend: Blend, ids: list[int], word: int) -> Why | None:
-        if not work.query.explain:
-            return None
+    def _why(self, work: Heard, blend: Blend, ids: list[int], word: int) -> Why:
         shares, history = blend.shares(word), self._history(work, ids)
         phrases = self._learned.sources(history, word) if self._learned and "learned" in shares else ()
         if self.mixture is None:
@@ -343,15 +383,15 @@ class NextWord:
         words = tuple(None if i == self.vocabulary.unk else self.vocabulary.words[i] for i in run)
         return Why(shares, words, bool(ends), phrases)
 
-    def _continue(self, work: list[_Work], first: list[Blend]) -> None:
+    def _continue(self, work: Sequence[Heard], first: list[Blend]) -> None:
         """Say `words` words each, the first of them in place of a half-typed one."""
 
         def probabilities(asked: list[tuple[int, Said]]) -> decode.Rows:
             if not asked[0][1]:  # the first step of all
                 return [first[i].row for i, _ in asked]
             rows: list[Probabilities] = []
-            for at in range(0, len(asked), AT_ONCE):
-                some = asked[at : at + AT_ONCE]
+            for at in range(0, len(asked), TOGETHER):
+                some = asked[at : at + TOGETHER]
                 blends = self._blends([work[i] for i, _ in some], [work[i].before + said for i, said in some])
                 rows += [blend.row for blend in blends]
             return rows
@@ -360,7 +400,7 @@ class NextWord:
         for w, said in zip(work, decode.together(decodings, probabilities), strict=True):
             w.said = said
 
-    def _decoding(self, work: _Work) -> Decoding:
+    def _decoding(self, work: Heard) -> Decoding:
         query, first = work.query, work.next
         if query.words == query.beams == 1 and query.temperature <= 0 and not (query.punctuation and query.goes_on):
             return decode.known(work.best)
@@ -380,7 +420,7 @@ class NextWord:
         chance = np.random.default_rng(query.seed) if query.temperature > 0 else None
         return decode.one_by_one(query.words, rules, sampling, chance)
 
-    def _written(self, work: _Work) -> str:
+    def _written(self, work: Heard) -> str:
         """What was said, as a person would go on."""
         shown = [self.vocabulary.shown[i] for i in work.said if i != self.vocabulary.eos]
         typed, said = work.query.text[-TAIL:], ""

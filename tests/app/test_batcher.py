@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from app.core.errors import DeadlinePassed, NotReady
-from app.inference.batcher import Batcher
+from app.inference.batcher import TURNS, Batcher
 
 
 class Doubler:
@@ -155,3 +155,23 @@ def test_two_event_loops_get_their_own_answers(doubler: Doubler) -> None:
     for thread in threads:
         thread.join()
     assert answers == {10: [20, 22], 20: [40, 42]}
+
+
+async def test_where_several_ask_questions_gather_for_some_turns(doubler: Doubler) -> None:
+    async def later(turns: int, number: int) -> int:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        return await doubler.batcher.submit("k", number, 30)
+
+    assert await doubler.ask(1) == [2]
+    doubler.go_on.clear()
+    # The last one to ask was alone: nobody waits for others.
+    alone = [asyncio.create_task(later(turn, 10 + turn)) for turn in (0, 1, 2)]
+    await doubler.begins()
+    await asyncio.sleep(0.05)
+    doubler.go_on.set()
+    await asyncio.gather(*alone)
+    await doubler.ask(2, 3)
+    before = len(doubler.batches)
+    assert await asyncio.gather(*(later(turn, 20 + turn) for turn in range(TURNS - 1))) == [40, 42, 44]
+    assert [batch for _, batch in doubler.batches[before:]] == [[20, 21, 22]]

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.core.errors import Busy, ClientGone, NotReady
 from app.core.request import request_id
+from app.core.security import Readers
 from app.core.shedding import LEAST_A_TURN, MOST_BODY, MOST_PIPELINED, Calm, Shedding, Turns, protocol_of
 from app.core.shortcut import Shortcut
 from app.core.telemetry import RequestContext
@@ -75,9 +76,8 @@ def served(app: ASGIApp, shedding: Shedding) -> Iterator[int]:
 
 
 def shedding_of(queue: Full, seen: Callable[[Scope, int, float], None] | None = None) -> Shedding:
-    return Shedding(
-        {"/ask": queue}, lambda origin: origin == "https://a.example", ["Retry-After"], [seen] if seen else []
-    )
+    readers = Readers(lambda origin: origin == "https://a.example", ["Retry-After"])
+    return Shedding({"/ask": queue}, readers, [seen] if seen else [])
 
 
 def test_it_is_refused_on_its_headers_and_the_connection_goes_on() -> None:

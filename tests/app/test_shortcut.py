@@ -19,7 +19,7 @@ from app.core.errors import Busy, Conflict, DeadlinePassed, ServiceError
 from app.core.shortcut import Shortcut
 from app.core.telemetry import RequestContext
 from app.main import create_app
-from ml.serve.text import Answer, NextWord, Query
+from ml.serve.text import Answer, Heard, NextWord, Query
 from tests.app.problems import problem
 
 ROUTE = "/predict-next-word"
@@ -260,15 +260,15 @@ class Held:
 
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
-    made, answer = Held(), NextWord.answer
+    made, answer = Held(), NextWord.answer_heard
 
-    def waits(model: NextWord, queries: list[Query]) -> list[Answer]:
-        if queries != [Query("")]:  # with that one it is tried when it is loaded
+    def waits(model: NextWord, heard: list[Heard]) -> list[Answer]:
+        if [each.query for each in heard] != [Query("")]:  # with that one it is tried when it is loaded
             made.under_way.set()
             made.go_on.wait(30)
-        return answer(model, queries)
+        return answer(model, heard)
 
-    monkeypatch.setattr(NextWord, "answer", waits)
+    monkeypatch.setattr(NextWord, "answer_heard", waits)
     yield made
     made.go_on.set()
 

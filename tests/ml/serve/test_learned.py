@@ -36,7 +36,7 @@ def ask(predictor: NextWord, written: str, **wanted: object) -> Answer:
 
 
 def rows(predictor: NextWord, *texts: str) -> list[np.ndarray]:
-    work = [predictor._read(Query(each)) for each in texts]
+    work = [predictor.hear(Query(each)) for each in texts]
     return [blend.row for blend in predictor._blends(work, [each.before for each in work])]
 
 

@@ -386,7 +386,7 @@ def everything(predictor: NextWord, written: str, **wanted: Any) -> dict[str, fl
 @pytest.mark.parametrize("parts", [["lstm"], ["ngram"], ["lstm", "cache"], ["lstm", "ngram", "cache"]])
 def test_whatever_answers_is_a_distribution(predictor: NextWord, parts: list[Any]) -> None:
     query = Query("God said the queen and the dog ", parts=parts)
-    work = predictor._read(query)
+    work = predictor.hear(query)
     (blend,) = predictor._blends([work], [work.before])
     assert float(blend.row.sum()) == pytest.approx(1, abs=1e-5)
     assert blend.row.min() >= 0
@@ -516,3 +516,54 @@ def test_texts_are_read_as_in_training(predictor: NextWord, finished: Finish) ->
     trained = finished("lstm").trainer.data.vocabulary
     assert predictor.vocabulary == trained
     assert predictor.vocabulary.encode(text.tokenize("I LIKE the king")) == trained.encode(["i", "like", "the", "king"])
+
+
+# -- at once ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fresh(finished: Finish) -> NextWord:
+    """One that has read nothing yet."""
+    return NextWord.open(finished("lstm").run.artifact)
+
+
+def at_once(predictor: NextWord, written: str, **wanted: Any) -> Answer | None:
+    return predictor.at_once(predictor.hear(Query(written, **wanted)))
+
+
+@pytest.mark.parametrize("parts", [["lstm"], ["lstm", "ngram", "cache"]])
+@pytest.mark.parametrize("written", ["You would love the ", "You would love the c", "You would love the qwx"])
+def test_what_was_read_already_is_answered_at_once(fresh: NextWord, written: str, parts: list[Any]) -> None:
+    assert at_once(fresh, written, parts=parts) is None
+    whole = ask(fresh, written, parts=parts)
+    assert at_once(fresh, written, parts=parts) == whole
+    assert at_once(fresh, written, parts=parts, temperature=0.7, seed=3) == ask(
+        fresh, written, parts=parts, temperature=0.7, seed=3
+    )
+    assert at_once(fresh, written, parts=parts, top_k=2) == ask(fresh, written, parts=parts, top_k=2)
+
+
+def test_a_letter_more_needs_no_reading_while_enough_words_begin_so(fresh: NextWord) -> None:
+    ask(fresh, "The king and ")
+    assert at_once(fresh, "The king and t", top_k=1) == ask(fresh, "The king and t", top_k=1)
+    assert at_once(fresh, "The king and t", top_k=50) is None  # what fits is too little
+    assert at_once(fresh, "The king and thq", top_k=1) is None  # no word: it has to be read
+
+
+def test_what_needs_the_network_is_not_answered_at_once(
+    fresh: NextWord, lecturer: NextWord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(fresh, "They love ")
+    assert at_once(fresh, "They love ") is not None
+    assert at_once(fresh, "They love ", words=2) is None
+    assert at_once(fresh, "They love ", punctuation=True, goes_on=True) is None
+    monkeypatch.setattr("ml.serve.text.MOST_AT_ONCE", len(fresh.vocabulary) - 1)
+    assert at_once(fresh, "They love ") is None  # so many words take longer than a moment
+    ask(lecturer, "i like")
+    assert at_once(lecturer, "i like") is None  # it remembers nothing
+
+
+def test_at_once_without_the_network(fresh: NextWord) -> None:
+    assert at_once(fresh, "A text that nobody read ", parts=["ngram"]) == ask(
+        fresh, "A text that nobody read ", parts=["ngram"]
+    )
