@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 # Of these uvicorn has to know.
 NOT_PLAIN = frozenset((b"expect", b"upgrade", b"transfer-encoding"))
+MOST_AHEAD = 4  # of one client's requests that came together: the rest is uvicorn's, which lets others in between
 STATUS = {int(each): b"HTTP/1.1 %d %s\r\n" % (each, each.phrase.encode()) for each in HTTPStatus}
 EVERY_LINE = b"".join(b"%s: %s\r\n" % header for header in EVERY)
 
@@ -141,8 +142,10 @@ class DirectProtocol(HttpToolsProtocol):
     direct: ClassVar[Direct[Any] | None] = None
     _held: list[bytes] | None = None  # what came of the body of a request that may be answered here
     _sent: Mapping[bytes, bytes]  # its headers
+    _at_a_time = 0  # requests that were begun here of what came last
 
     def data_received(self, data: bytes) -> None:
+        self._at_a_time = 0
         super().data_received(data)
         if self._held is not None:  # the rest is on its way: what one waits for is bounded, and timed, over there
             self._go_on()
@@ -165,7 +168,7 @@ class DirectProtocol(HttpToolsProtocol):
         """Not where another answer, or what the client does not take of one, comes first."""
         idle = self.cycle is None or self.cycle.response_complete
         modern = self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive()
-        return idle and modern and not self.flow.write_paused
+        return idle and modern and self._at_a_time < MOST_AHEAD and not self.flow.write_paused
 
     def on_body(self, body: bytes) -> None:
         if self._held is None:
@@ -205,6 +208,7 @@ class DirectProtocol(HttpToolsProtocol):
             pieces = direct.answer(scope, sent, content, error, timings, time.perf_counter() - began)
             self._write(asked, pieces)
 
+        self._at_a_time += 1
         self.cycle = asked  # type: ignore[assignment]
         if direct.begin(scope, sent, body, gone, done):
             return True

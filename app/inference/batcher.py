@@ -29,7 +29,7 @@ A = TypeVar("A")
 LOOK_SECONDS = 0.02  # between two looks at who waits: whether their time is over, whether they are still there
 KEPT = 0.8  # share of what was known of the speed that stays after another batch
 RETRY_AFTER = 1
-TURNS = 4  # of the event loop, in which questions gather
+TURNS = 8  # of the event loop, in which questions gather
 MOST = 30  # questions together: matrix products take six rows at a time, and of 32 the last two cost as much as four
 
 
@@ -143,7 +143,7 @@ class Batcher(Generic[K, Q, A]):
         again in the next. A turn with nothing to do takes microseconds, and one with much to do is no lost time.
         """
         gathered = len(self._gathered[loop])
-        if turns < TURNS and self._last > 1 and gathered < self._most:
+        if turns < TURNS and self._last > 1 and gathered < self._most and not self._closed:
             loop.call_soon(self._hand_over, loop, turns + 1)
             return
         self._last = gathered

@@ -62,7 +62,13 @@ def _of_servers(figure: str) -> Callable[[Run], float]:
 
 
 ROWS = (
-    Row("lecture", "lecture model / no-op FastAPI endpoint with the same JSON", against("noop", "lecture"), 0.9),
+    Row(
+        "lecture",
+        "lecture model / no-op FastAPI endpoint with the same JSON",
+        against("noop", "lecture"),
+        0.9,
+        stretch=1.3,
+    ),
     Row("tutorial", "medium, fp32 / tutorial server", against("tutorial", "medium"), 6),
     Row("litserve", "medium, fp32 / LitServe batched", against("litserve", "medium"), 2.4, stretch=3),
     Row("bentoml", "medium, fp32 / BentoML batched", against("bentoml", "medium"), 2.5),

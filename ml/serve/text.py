@@ -349,8 +349,7 @@ class NextWord:
             typed, at = work.partial
             fitting = first.row[work.fitting]
             places = decode.likeliest(fitting, None, query.top_k)
-            best = work.fitting[places].tolist()
-            total = max(float(fitting.sum()), 1e-30)
+            best, total = work.fitting[places].tolist(), max(float(fitting.sum()), 1e-30)
             for word, weight in zip(best, fitting[places].tolist(), strict=True):
                 why = self._why(work, first, work.before, word) if query.explain else None
                 found.append(Suggestion(self._completed(typed, word), weight / total, "completion", at, why))

@@ -163,15 +163,23 @@ async def test_where_several_ask_questions_gather_for_some_turns(doubler: Double
             await asyncio.sleep(0)
         return await doubler.batcher.submit("k", number, 30)
 
+    async def handed_over_after(turns: int) -> bool:
+        asked = asyncio.create_task(later(0, 1))
+        for _ in range(turns + 1):  # one for the task to begin
+            await asyncio.sleep(0)
+        handed_over = not doubler.batcher._gathered
+        await asked
+        return handed_over
+
     assert await doubler.ask(1) == [2]
-    doubler.go_on.clear()
-    # The last one to ask was alone: nobody waits for others.
-    alone = [asyncio.create_task(later(turn, 10 + turn)) for turn in (0, 1, 2)]
-    await doubler.begins()
-    await asyncio.sleep(0.05)
-    doubler.go_on.set()
-    await asyncio.gather(*alone)
+    assert await handed_over_after(1)  # the last one to ask was alone: nobody waits for others
     await doubler.ask(2, 3)
-    before = len(doubler.batches)
-    assert await asyncio.gather(*(later(turn, 20 + turn) for turn in range(TURNS - 1))) == [40, 42, 44]
-    assert [batch for _, batch in doubler.batches[before:]] == [[20, 21, 22]]
+    assert not await handed_over_after(TURNS - 1)
+    await doubler.ask(2, 3)
+    assert await handed_over_after(TURNS)
+    await doubler.ask(2, 3)
+    before, several = len(doubler.batches), range(20, 20 + TURNS - 1)
+    assert await asyncio.gather(*(later(turn, number) for turn, number in enumerate(several))) == [
+        2 * number for number in several
+    ]
+    assert [batch for _, batch in doubler.batches[before:]] == [list(several)]

@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.core.config import Settings
 from app.core.connections import Watch, bounded
+from app.core.direct import MOST_AHEAD
 from app.core.shedding import protocol_of
 from app.inference import router
 from app.main import create_app
@@ -254,6 +255,16 @@ async def test_requests_that_are_sent_ahead_are_answered_in_order(service: Serve
     writer.write(request_of("again "))
     assert (await answer_of(reader))[1]["predictions"]
     writer.close()
+
+
+async def test_who_sends_many_together_does_not_keep_others_waiting(service: Served) -> None:
+    reader, writer = await service.connect()
+    await service.ask({"text": "again and "})  # from now on it is answered at once
+    writer.write(request_of("again and ") * (MOST_AHEAD + 2))
+    for _ in range(MOST_AHEAD + 2):
+        assert (await answer_of(reader))[1]["predictions"]
+    writer.close()
+    assert service.routed == [ROUTE, ROUTE]
 
 
 async def test_nobody_computes_for_who_left(service: Served, held: HeldBack) -> None:
